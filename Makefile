@@ -1,0 +1,65 @@
+# Needs Python 3.11+, pip, make and git; everything else is installed into .venv from requirements.lock.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+UV := .venv/uv/bin/uv
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# pip's own settings decide where packages come from, for uv too
+INDEX = $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null))
+
+ifdef PIP_EXTRA_INDEX_URL
+export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
+endif
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test check fix bench lock
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: .venv/ready ## Install what is locked into .venv; every other target does it when needed
+
+demo: .venv/ready ## Evaluate the example org on the sandbox, without any key; the Prefect UI stays open
+	@$(BIN)/python -m flows.org_evaluation --org-file examples/northwind-heating.yaml --sandbox
+
+up: .venv/ready ## Start Postgres, Prefect server, sandbox and worker; `make up ARGS=--sandbox` simulates the vendors
+	@$(BIN)/python -m deployments.local up $(ARGS)
+
+down: .venv/ready ## Stop what was started; the data stays
+	@$(BIN)/python -m deployments.local down
+
+test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no key, no network)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: .venv/ready ## Format, lint, types, import rules, function and file lengths
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/project/test_shape.py
+
+fix: .venv/ready ## Format and repair what can be repaired automatically
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+bench: .venv/ready ## Measure against the budgets of docs/performance.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: .venv/uv/bin/uv ## Resolve again after a change of pyproject.toml
+	$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(COMPILE) --upgrade --extra dev pyproject.toml -o requirements.lock
+	$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(COMPILE) --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/it")'
+	$(PYTHON) -m venv .venv
+
+.venv/uv/bin/uv: | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/uv uv==$(UV_VERSION)
+
+.venv/ready: pyproject.toml requirements.lock | .venv/uv/bin/uv
+	@$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,117 @@
+"""The product's flow, measured in one process as `benchmarks.bare` measures itself.
+
+    python -m benchmarks.product --org-id … --sandbox-url … --database-url … --runs 5    prints JSON
+
+PREFECT_API_URL must name a running server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import psutil
+import psycopg2
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+
+from benchmarks.usage import Usage, spent_since, usage_now
+from flows.org_evaluation import org_evaluation
+from tasks import resources
+from visibility.settings import Settings
+
+SAMPLE_SECONDS = 0.02
+CLIENTS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
+@dataclass
+class Counted:
+    """Statements sent by this process, and the most connections it had."""
+
+    statements: int = 0
+    connections: int = 0
+    per_run: list[int] = field(default_factory=list)
+
+
+@contextmanager
+def counting(database_url: str) -> Iterator[Counted]:
+    """Count every statement of every engine of this process, and look at Postgres's connections meanwhile."""
+    counted, ended = Counted(), threading.Event()
+
+    def count(*_arguments: Any) -> None:
+        counted.statements += 1
+
+    event.listen(Engine, "before_cursor_execute", count)
+    watcher = threading.Thread(target=_watch, args=(database_url, counted, ended), daemon=True)
+    watcher.start()
+    try:
+        yield counted
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+        ended.set()
+        watcher.join()
+
+
+def _watch(database_url: str, counted: Counted, ended: threading.Event) -> None:
+    """Sample the other clients of this database; by the driver itself, so that it is not counted."""
+    parts = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(psycopg2.connect(parts)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            while not ended.wait(SAMPLE_SECONDS):
+                cursor.execute(CLIENTS)
+                (clients,) = cursor.fetchone() or (0,)
+                counted.connections = max(counted.connections, int(clients))
+
+
+async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int) -> tuple[list[Usage], Counted]:
+    """Evaluate the org once to warm up and then `runs` times, one date each."""
+    assert settings.database_url is not None
+    usages: list[Usage] = []
+    async with resources.opened(settings):
+        await org_evaluation(org_id, triggered_by="benchmark", run_date=first_date)
+        with counting(settings.database_url) as counted:
+            for number in range(1, runs + 1):
+                before, statements = usage_now(), counted.statements
+                await org_evaluation(org_id, triggered_by="benchmark", run_date=first_date + timedelta(days=number))
+                usages.append(spent_since(before))
+                counted.per_run.append(counted.statements - statements)
+    return usages, counted
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.product", description=__doc__)
+    parser.add_argument("--org-id", type=UUID, required=True)
+    parser.add_argument("--database-url", required=True)
+    parser.add_argument("--sandbox-url", required=True)
+    parser.add_argument("--time-scale", type=float, default=60.0)
+    parser.add_argument("--first-date", type=date.fromisoformat, required=True)
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    settings = Settings(database_url=given.database_url).for_sandbox(given.sandbox_url, given.time_scale)
+    usages, counted = asyncio.run(measure(settings, given.org_id, given.first_date, given.runs))
+    result = {
+        "usages": [usage.as_dict() for usage in usages],
+        "statements": counted.per_run,
+        "connections": counted.connections,
+        "rss_mb": round(psutil.Process().memory_info().rss / 1e6),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Ask one model the batch's open questions."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from tasks.resources import current
+from tasks.retries import is_retryable
+from visibility.arrivals import Arrivals
+from visibility.domain import AskSummary
+
+
+@task(
+    name="ask questions",
+    task_run_name="ask {model}",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_retryable,
+    cache_policy=NO_CACHE,
+)
+async def ask_questions(batch_id: UUID, model: str, arrivals: Arrivals) -> AskSummary:
+    """Ask the batch's open questions of one model; every answer is stored as its vendor job returns."""
+    asked = await current().collector.ask(batch_id, model, arrivals.put)
+    get_run_logger().info(
+        "%s: %s of %s answered in %s vendor jobs%s",
+        model,
+        asked.answered,
+        asked.expected,
+        asked.jobs,
+        f", failed {asked.failed}" if asked.failed else "",
+    )
+    return asked

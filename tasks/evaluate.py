@@ -1,0 +1,62 @@
+"""Read one model's answers as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
+
+from tasks.artifacts import ModelProgress
+from tasks.resources import current
+from tasks.retries import is_retryable
+from visibility.arrivals import Arrivals, evaluate_arrivals, total
+from visibility.batches import OpenBatch
+from visibility.domain import EvaluationCounts, OrgProfile
+from visibility.evaluation import evaluate_stored
+from visibility.store.findings import unevaluated
+
+
+@task(
+    name="evaluate answers",
+    task_run_name="evaluate {model}",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_retryable,
+    cache_policy=NO_CACHE,
+)
+async def evaluate_answers(batch: OpenBatch, model: str, profile: OrgProfile, arrivals: Arrivals) -> EvaluationCounts:
+    """Evaluate what is stored already, then every answer as it arrives; failed ones are tried once more."""
+    expected = batch.progress.expected // len(batch.models)
+    progress = await ModelProgress.begin(model, expected, sandbox=current().settings.sandbox)
+    batch_id = batch.batch_id
+    resumed = batch.progress.unevaluated > 0 or (task_run.run_count or 1) > 1
+    first = await _waiting(batch_id, model, profile) if resumed else []
+    counts = await evaluate_arrivals(first, arrivals, lambda ids: _read(batch_id, profile, ids), progress.advance)
+    if counts.failed:
+        again = await _read(batch_id, profile, await _waiting(batch_id, model, profile))
+        await progress.advance(again)
+        counts = total([replace(counts, failed={}), again])
+    await progress.finish()
+    return counts
+
+
+async def _waiting(batch_id: UUID, model: str, profile: OrgProfile) -> list[UUID]:
+    resources = current()
+    return await resources.database.run(unevaluated, batch_id, profile.org_id, model, resources.extractor_version)
+
+
+async def _read(batch_id: UUID, profile: OrgProfile, question_run_ids: Sequence[UUID]) -> EvaluationCounts:
+    resources = current()
+    return await evaluate_stored(
+        resources.database,
+        resources.llm,
+        profile,
+        batch_id,
+        question_run_ids,
+        chunk=resources.settings.evaluation_chunk,
+        answers_per_call=resources.settings.llm.answers_per_call,
+    )

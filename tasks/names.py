@@ -1,0 +1,64 @@
+"""The names an org goes by, from the LLM once a day per org."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect import task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
+
+from tasks.resources import current
+from visibility.batches import OpenBatch
+from visibility.domain import LlmCall, OrgProfile
+from visibility.errors import UnusableReply, VisibilityError
+from visibility.names import name_variations, org_key
+from visibility.names_core import core_variations
+from visibility.store.findings import save_calls
+
+
+def by_org_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """Cache key: the org's name and websites and the prompt's version, hashed."""
+    return f"name-variations-{parameters['key']}"
+
+
+@task(
+    name="name variations",
+    cache_policy=CacheKeyFnPolicy(cache_key_fn=by_org_key),
+    cache_expiration=timedelta(hours=24),
+    persist_result=True,
+    result_serializer="json",
+)
+async def find_name_variations(
+    key: str, name: str, websites: tuple[str, ...], batch_id: UUID, org_id: UUID
+) -> list[str]:
+    """Ask the LLM for realistic spellings of the name; cached for 24 h by `key`."""
+    resources = current()
+    assert resources.llm is not None
+    try:
+        names, call = await name_variations(resources.llm, name, websites)
+    except UnusableReply as error:
+        await _record(error.call, batch_id, org_id)
+        raise
+    await _record(call, batch_id, org_id)
+    return names
+
+
+async def _record(call: LlmCall, batch_id: UUID, org_id: UUID) -> None:
+    await current().database.run(save_calls, [replace(call, batch_id=batch_id, org_id=org_id)])
+
+
+async def load_profile(batch: OpenBatch) -> OrgProfile:
+    """Return whom the answers are read for; without the LLM the deterministic names serve, uncached."""
+    names = core_variations(batch.org_name, batch.websites)
+    if current().llm is not None:
+        key = org_key(batch.org_name, batch.websites)
+        try:
+            names = await find_name_variations(key, batch.org_name, batch.websites, batch.batch_id, batch.org_id)
+        except VisibilityError as error:
+            get_run_logger().warning("no name variations from the LLM (%s); the deterministic ones serve", error)
+    return OrgProfile(batch.org_id, batch.org_name, tuple(names), batch.websites)

@@ -1,0 +1,81 @@
+"""What the tasks of one process share: one database pool, one answer collector, one LLM client.
+
+A flow opens the resources once; flows inside it (a shard's orgs) find them open and share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from blocks.configuration import settings_from_blocks
+from visibility.collection import AnswerCollector
+from visibility.evaluation import extractor_version
+from visibility.identity import new_owner
+from visibility.llm.client import LlmClient
+from visibility.settings import Settings
+from visibility.store.database import Database, connect
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Open clients; `llm` is None only where evaluation by rule alone was chosen."""
+
+    settings: Settings
+    database: Database
+    collector: AnswerCollector
+    llm: LlmClient | None
+
+    @property
+    def extractor_version(self) -> str:
+        """Version of prompts + schema + model + code, stored on every evaluation."""
+        return extractor_version(self.settings.llm)
+
+
+_open: ContextVar[Resources | None] = ContextVar("resources", default=None)
+
+
+def current() -> Resources:
+    """Return the resources of the running flow."""
+    resources = _open.get()
+    if resources is None:
+        raise RuntimeError("No resources are open: call tasks from a flow, inside `async with opened()`.")
+    return resources
+
+
+@asynccontextmanager
+async def opened(settings: Settings | None = None, *, linger_seconds: float = 0) -> AsyncIterator[Resources]:
+    """Open the resources, or join those that an outer flow has opened.
+
+    `linger_seconds` is how long a vendor job waits for questions of other orgs; one org alone does not wait.
+    """
+    if (resources := _open.get()) is not None:
+        yield resources
+        return
+    settings = settings or await settings_from_blocks()
+    settings.require_keys()
+    resources = _connect(settings, linger_seconds)
+    token = _open.set(resources)
+    try:
+        yield resources
+    finally:
+        _open.reset(token)
+        await resources.collector.close()
+        if resources.llm is not None:
+            await resources.llm.close()
+        resources.database.close()
+
+
+def _connect(settings: Settings, linger_seconds: float) -> Resources:
+    llm = LlmClient(settings.llm) if settings.llm.configured else None
+    database = connect(settings)
+    collector = AnswerCollector(
+        database,
+        settings.brightdata,
+        max_attempts=settings.max_attempts,
+        submitter=new_owner(),
+        linger_seconds=linger_seconds,
+    )
+    return Resources(settings, database, collector, llm)

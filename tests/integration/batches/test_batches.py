@@ -1,0 +1,190 @@
+"""One batch per org and day, one flow at work on it, every expected run in its manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import subprocess
+import sys
+from datetime import date
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from tests.support.seed import seed_org
+from visibility.batches import OpenBatch, kept_lease, open_org_batch
+from visibility.domain import BatchKey, Org
+from visibility.errors import InvalidInput, LeaseLost
+from visibility.identity import is_alive, new_owner
+from visibility.store import batches as store
+from visibility.store.batches import Opening
+from visibility.store.database import Database
+from visibility.store.orgs import load_org
+from visibility.store.tables import Batch, QuestionRunRow
+
+DAY = date(2026, 11, 23)
+ELSEWHERE = "another-machine|boot|namespace|1|1.00|0123456789ab"
+
+
+@pytest.fixture
+def org(database: Database) -> Org:
+    with database.transaction() as session:
+        org_id = seed_org(session)
+        return load_org(session, org_id)
+
+
+def opening(org: Org, **changes: object) -> Opening:
+    standard = Opening(BatchKey("org", org.org_id, DAY), new_owner(), 60, "manual")
+    return dataclasses.replace(standard, **changes)  # type: ignore[arg-type]
+
+
+async def open_batch(database: Database, org: Org, how: Opening | None = None, **options: object) -> OpenBatch:
+    return await open_org_batch(
+        database, org, how or opening(org), extractor_version="1", max_attempts=4, wait_seconds=0.05, **options
+    )
+
+
+def expire_lease(database: Database, batch_id: UUID) -> None:
+    with database.transaction() as session:
+        session.execute(text("UPDATE evaluation_batches SET lease_expires_at = now() - interval '1 second'"))
+
+
+def test_the_manifest_holds_every_question_model_and_location(database: Database, org: Org) -> None:
+    batch = asyncio.run(open_batch(database, org))
+    assert batch.progress.expected == batch.progress.open == 60
+    assert not batch.progress.nothing_left
+
+
+def test_opening_again_finds_the_same_batch_and_adds_no_row(database: Database, org: Org) -> None:
+    how = opening(org)
+    first = asyncio.run(open_batch(database, org, how))
+    second = asyncio.run(open_batch(database, org, how))
+    assert (first.batch_id, second.progress.expected) == (second.batch_id, 60)
+
+
+def test_what_was_configured_since_is_added_and_the_rest_left_alone(database: Database, org: Org) -> None:
+    how = opening(org)
+    batch = asyncio.run(open_batch(database, org, how))
+    with database.transaction() as session:
+        session.execute(
+            update(QuestionRunRow).where(QuestionRunRow.model == "gemini").values(status="failed", error_code="blocked")
+        )
+    wider = dataclasses.replace(org, models=(*org.models, "linkup"))
+    again = asyncio.run(open_batch(database, wider, how))
+    assert (again.batch_id, again.progress.expected, again.progress.failed) == (batch.batch_id, 80, 20)
+
+
+def test_an_org_without_questions_has_nothing_left(database: Database, org: Org) -> None:
+    batch = asyncio.run(open_batch(database, dataclasses.replace(org, questions=())))
+    assert batch.progress.expected == 0 and batch.progress.nothing_left
+
+
+@pytest.mark.parametrize(
+    ("code", "attempts", "retryable"),
+    [("blocked", 1, 60), ("blocked", 4, 0), ("unsupported_country", 0, 0), ("bad_input", 1, 0)],
+)
+def test_only_passing_failures_with_attempts_left_are_asked_again(
+    database: Database, org: Org, code: str, attempts: int, retryable: int
+) -> None:
+    how = opening(org)
+    asyncio.run(open_batch(database, org, how))
+    with database.transaction() as session:
+        session.execute(update(QuestionRunRow).values(status="failed", error_code=code, attempts=attempts))
+    batch = asyncio.run(open_batch(database, org, how))
+    assert batch.progress.failed_retryable == retryable
+    assert batch.progress.nothing_left is (retryable == 0)
+
+
+async def test_a_second_flow_waits_until_the_first_gives_the_lease_back(database: Database, org: Org) -> None:
+    first = await open_batch(database, org)
+    waiting: list[str] = []
+    second = asyncio.create_task(open_batch(database, org, on_wait=waiting.append))
+    await asyncio.sleep(0.3)
+    assert not second.done() and waiting == [first.lease_owner]
+    await database.run(store.release_lease, first.batch_id, first.lease_owner)
+    assert (await second).batch_id == first.batch_id
+
+
+async def test_a_lapsed_lease_is_taken_over(database: Database, org: Org) -> None:
+    first = await open_batch(database, org, opening(org, lease_owner=ELSEWHERE))
+    expire_lease(database, first.batch_id)
+    async with asyncio.timeout(5):
+        assert (await open_batch(database, org)).batch_id == first.batch_id
+
+
+async def test_a_live_lease_of_another_machine_is_waited_for(database: Database, org: Org) -> None:
+    await open_batch(database, org, opening(org, lease_owner=ELSEWHERE))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await open_batch(database, org)
+
+
+async def test_the_lease_of_a_killed_process_is_taken_over_at_once(database: Database, org: Org) -> None:
+    program = "from visibility.identity import new_owner; print(new_owner())"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    await open_batch(database, org, opening(org, lease_owner=dead))
+    async with asyncio.timeout(5):
+        await open_batch(database, org)
+
+
+def test_life_is_told_by_process_and_start_time() -> None:
+    owner = new_owner()
+    *machine, process_id, started, token = owner.split("|")
+    assert is_alive(owner) is True
+    assert is_alive("|".join([*machine, process_id, "1.00", token])) is False
+    assert is_alive("|".join([*machine, "4194304", started, token])) is False
+    assert is_alive(ELSEWHERE) is None
+
+
+async def test_ten_flows_at_once_open_one_batch_and_one_has_it(database: Database, org: Org) -> None:
+    tries = [asyncio.create_task(open_batch(database, org)) for _ in range(10)]
+    await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0.3)
+    assert sum(one.done() for one in tries) == 1
+    for one in tries:
+        one.cancel()
+    await asyncio.gather(*tries, return_exceptions=True)
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Batch)) == 1
+        assert session.scalar(select(func.count()).select_from(QuestionRunRow)) == 60
+
+
+async def test_simulated_and_real_answers_never_meet_in_one_batch(database: Database, org: Org) -> None:
+    first = await open_batch(database, org)
+    await database.run(store.release_lease, first.batch_id, first.lease_owner)
+    with pytest.raises(InvalidInput, match="cannot go on with the sandbox"):
+        await open_batch(database, org, opening(org, sandbox=True))
+    with database.transaction() as session:
+        assert session.scalar(select(Batch.lease_owner)) is None
+
+
+async def test_the_lease_is_renewed_while_the_flow_works(database: Database, org: Org) -> None:
+    batch = await open_batch(database, org, opening(org, lease_seconds=0.6))
+    async with kept_lease(database, batch.batch_id, batch.lease_owner, 0.6):
+        await asyncio.sleep(1.0)
+        with database.transaction() as session:
+            assert session.scalar(select(Batch.lease_expires_at > func.now()))
+
+
+async def test_a_flow_that_lost_its_lease_stops(database: Database, org: Org) -> None:
+    batch = await open_batch(database, org)
+    with pytest.raises(LeaseLost, match="taken over"):
+        async with asyncio.timeout(5), kept_lease(database, batch.batch_id, batch.lease_owner, 0.3):
+            with database.transaction() as session:
+                session.execute(update(Batch).values(lease_owner=str(uuid4())))
+            await asyncio.sleep(30)
+
+
+async def test_a_cancellation_from_outside_stays_a_cancellation(database: Database, org: Org) -> None:
+    batch = await open_batch(database, org)
+
+    async def work() -> None:
+        async with kept_lease(database, batch.batch_id, batch.lease_owner, 60):
+            await asyncio.sleep(30)
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0.1)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working

@@ -1,0 +1,43 @@
+"""prefect.yaml: every deployment's flow loads, takes the parameters that it is given, and has a known pool."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.flows import load_flow_from_entrypoint
+
+ROOT = Path(__file__).parents[2]
+DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+DEPLOYMENTS: list[dict[str, Any]] = DECLARED["deployments"]
+
+
+@pytest.fixture(params=DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def deployment(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.param
+
+
+def test_an_entrypoint_is_a_module_path(deployment: dict[str, Any]):
+    assert re.fullmatch(r"flows(\.[a-z_]+){2}", deployment["entrypoint"])
+
+
+def test_an_entrypoint_loads_the_flow_of_the_deployments_name(deployment: dict[str, Any]):
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == deployment["name"]
+
+
+def test_the_parameters_are_those_of_the_flow(deployment: dict[str, Any]):
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
+
+
+def test_the_pool_is_chosen_by_the_environment(deployment: dict[str, Any]):
+    assert deployment["work_pool"]["name"] == "{{ $WORK_POOL }}"
+
+
+def test_no_code_is_fetched_when_a_flow_runs():
+    assert DECLARED["pull"] == []

@@ -1,0 +1,169 @@
+"""`make up` and `make down`: what starts, what is found again, what is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from deployments.local import ensure_prefect_server
+from deployments.local.network import free_port
+from deployments.local.prefect_server import TUNED_SETTINGS
+from deployments.local.processes import Recorded, is_alive, recorded, running, start, stop
+from visibility.errors import ConfigurationError
+from visibility.store import embedded
+
+ROOT = Path(__file__).parents[2]
+SLEEP = ["timeit", "-n", "1", "-r", "1", "-s", "import time", "time.sleep(60)"]
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """In the run's folder: pytest closes its own temporary folder to other users, also to the one Postgres runs as."""
+    folder = Path(tempfile.mkdtemp(dir=os.environ["TEST_RUN_FOLDER"]))
+    folder.chmod(0o755)
+    yield folder
+    for record in recorded(folder):
+        stop(folder, record)
+    embedded.stop(folder)
+    shutil.rmtree(folder)
+
+
+def sleeper(data_folder: Path) -> Recorded:
+    return start(data_folder, "sleeper", SLEEP, environment=dict(os.environ))
+
+
+def ignores_interrupts(status: Path) -> bool:
+    ignored = int(status.read_text().split("SigIgn:")[1].split()[0], 16)
+    return bool(ignored & (1 << (signal.SIGINT - 1)))
+
+
+def local(data_folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, "VISIBILITY_DATA_FOLDER": str(data_folder)}
+    result = subprocess.run(
+        [sys.executable, "-m", "deployments.local", *arguments],
+        cwd=data_folder, env=environment, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_a_started_process_is_found_again(data_folder: Path):
+    record = sleeper(data_folder)
+    assert running(data_folder, "sleeper") == record
+
+
+def test_a_stopped_process_is_gone_and_forgotten(data_folder: Path):
+    record = sleeper(data_folder)
+    assert stop(data_folder, record)
+    assert not is_alive(record)
+    assert recorded(data_folder) == []
+
+
+def test_a_process_that_got_the_recorded_pid_later_is_left_alone(data_folder: Path):
+    record = sleeper(data_folder)
+    assert not stop(data_folder, replace(record, created=record.created - 100))
+    assert is_alive(record)
+    psutil.Process(record.pid).kill()
+
+
+def test_an_ignored_interrupt_is_not_inherited(data_folder: Path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        record = sleeper(data_folder)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    status = Path(f"/proc/{record.pid}/status")
+    if not status.exists():
+        pytest.skip("needs /proc")
+    deadline = time.monotonic() + 10
+    while ignores_interrupts(status) and time.monotonic() < deadline:  # the new process sets it first thing
+        time.sleep(0.05)
+    assert not ignores_interrupts(status)
+
+
+def test_a_broken_record_counts_as_nothing(data_folder: Path):
+    (data_folder / "run").mkdir()
+    (data_folder / "run" / "worker.json").write_text("{not json")
+    assert running(data_folder, "worker") is None
+
+
+def test_a_taken_port_is_passed_over():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert free_port(port) not in (port, 0)
+
+
+def test_an_unwritable_data_folder_is_one_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        ensure_prefect_server(tmp_path / "file")
+
+
+def test_down_without_up_says_so(data_folder: Path):
+    assert "Nothing was running" in local(data_folder, "down")
+
+
+@pytest.mark.slow
+def test_the_server_starts_on_a_given_postgres_with_the_tuned_settings(data_folder: Path, database_url: str):
+    said: list[str] = []
+    try:
+        api_url = ensure_prefect_server(data_folder, database_url=database_url, say=said.append)
+        with urllib.request.urlopen(f"{api_url}/admin/settings") as response:
+            services = json.load(response)["server"]
+        assert services["services"]["task_run_recorder"]["read_batch_size"] == 100
+        assert services["services"]["event_persister"]["batch_size"] == 100
+        assert services["concurrency"]["lease_storage"] == TUNED_SETTINGS["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
+        assert services["analytics_enabled"] is False
+        assert ensure_prefect_server(data_folder, say=said.append) == api_url
+        assert any("make down" in line for line in said)
+        assert not (data_folder / "postgres").exists()
+    finally:
+        for record in recorded(data_folder):
+            stop(data_folder, record)
+        drop_beside(database_url)
+
+
+@pytest.mark.slow
+def test_up_starts_everything_once_and_down_stops_exactly_that(data_folder: Path):
+    first = local(data_folder, "up", "--sandbox")
+    try:
+        assert "Prefect UI  http://127.0.0.1:" in first
+        assert "SIMULATED" in first
+        started = {record.name: record.pid for record in recorded(data_folder)}
+        assert set(started) == {"prefect-server", "sandbox", "worker"}
+        local(data_folder, "up", "--sandbox")
+        assert {record.name: record.pid for record in recorded(data_folder)} == started
+        assert local(data_folder, "status").count("running, pid") == 3
+    finally:
+        stopped = local(data_folder, "down")
+    assert all(name in stopped for name in (*started, "postgres"))
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in started.values())
+
+
+def test_the_aws_command_line_of_prefect_starts():
+    command = Path(sys.executable).with_name("prefect-aws")
+    assert subprocess.run([command, "--help"], capture_output=True, check=False).returncode == 0
+
+
+def drop_beside(database_url: str) -> None:
+    connection = psycopg2.connect("postgresql://" + database_url.partition("://")[2])
+    connection.autocommit = True
+    name = connection.info.dbname
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}_prefect" WITH (FORCE)')
+    connection.close()

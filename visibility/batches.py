@@ -1,0 +1,117 @@
+"""Opening a batch, keeping its lease while a flow works on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from visibility.domain import Org, expected_runs
+from visibility.errors import DatabaseUnavailable, InvalidInput, LeaseLost
+from visibility.identity import is_alive
+from visibility.store import batches as store
+from visibility.store.batches import Lease, Opening, Progress
+from visibility.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch whose lease is ours, with what its steps need; small enough to travel between tasks."""
+
+    batch_id: UUID
+    lease_owner: str
+    org_id: UUID
+    org_name: str
+    websites: tuple[str, ...]
+    models: tuple[str, ...]
+    progress: Progress
+
+
+async def open_org_batch(
+    database: Database,
+    org: Org,
+    opening: Opening,
+    *,
+    extractor_version: str,
+    max_attempts: int,
+    replicates: int = 1,
+    wait_seconds: float = 1.0,
+    on_wait: Callable[[str], None] = lambda holder: None,
+) -> OpenBatch:
+    """Find or insert the org's batch of the day, wait for its lease, write its manifest.
+
+    `on_wait(holder)` is called once per holder when another flow is at work on the batch.
+    """
+    lease = await _wait_for_lease(database, opening, wait_seconds, on_wait)
+
+    def fill(session: Session) -> Progress:
+        store.write_manifest(session, lease.batch_id, list(expected_runs(org, replicates)))
+        return store.progress(session, lease.batch_id, extractor_version, max_attempts)
+
+    progress = await database.run(fill)
+    return OpenBatch(lease.batch_id, opening.lease_owner, org.org_id, org.name, org.websites, org.models, progress)
+
+
+async def _wait_for_lease(
+    database: Database, opening: Opening, wait_seconds: float, on_wait: Callable[[str], None]
+) -> Lease:
+    """Ask for the lease until it is ours; a holder that is seen to be dead is taken over at once."""
+    dead: str | None = None
+    told: str | None = None
+    while True:
+        lease = await database.run(_take_checked_lease, opening, dead)
+        if lease.taken:
+            return lease
+        holder = lease.holder or ""
+        dead = holder if holder and is_alive(holder) is False else None
+        if dead is None:
+            if holder != told:
+                on_wait(holder)
+                told = holder
+            await asyncio.sleep(wait_seconds)
+
+
+def _take_checked_lease(session: Session, opening: Opening, dead: str | None) -> Lease:
+    """Take the lease; refuse (and roll back) when simulated and real answers would meet in one batch."""
+    lease = store.take_lease(session, opening, dead_holder=dead)
+    if lease.sandbox != opening.sandbox:
+        kinds = {True: "the sandbox", False: "real vendors"}
+        raise InvalidInput(
+            f"The batch of {opening.key.run_date} was asked of {kinds[lease.sandbox]} and cannot go on with "
+            f"{kinds[opening.sandbox]}; choose another --run-date or another database."
+        )
+    return lease
+
+
+@asynccontextmanager
+async def kept_lease(database: Database, batch_id: UUID, owner: str, seconds: float) -> AsyncIterator[None]:
+    """Renew the lease while the body runs, then give it back; LeaseLost stops the body when another took it."""
+    body = asyncio.current_task()
+    assert body is not None
+    lost = asyncio.Event()
+
+    async def renew() -> None:
+        while not lost.is_set():
+            await asyncio.sleep(seconds / 3)
+            with suppress(DatabaseUnavailable):  # the next renewal may come through before the lease lapses
+                if not await database.run(store.renew_lease, batch_id, owner, seconds):
+                    lost.set()
+                    body.cancel()
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if lost.is_set() and body.uncancel() == 0:
+            raise LeaseLost(f"Another flow has taken over batch {batch_id}; this one stopped.") from None
+        raise
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
+        with suppress(Exception):  # then it lapses by itself
+            await asyncio.shield(database.run(store.release_lease, batch_id, owner))

@@ -1,0 +1,166 @@
+"""How a result is shown: a page in the terminal, Markdown in the Prefect UI. Ratios become percent only here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from visibility.metrics import Figure
+from visibility.summary import Counted, OrgEvaluationSummary
+
+COLUMNS = {
+    "mention_rate": "mentioned",
+    "share_of_voice_by_text": "voice: text",
+    "share_of_voice_by_mentions": "voice: names",
+    "average_rank": "rank",
+    "sentiment_index": "sentiment",
+    "owned_citation_rate": "own site cited",
+}
+PERCENT = {
+    "coverage", "mention_rate", "share_of_voice_by_text", "share_of_voice_by_mentions", "owned_citation_rate",
+    "citation_share",
+}  # fmt: skip
+LEGEND = (
+    "n = what a figure rests on (first table: its unit) · [low–high] = 95 % interval · voice = share of voice, by text "
+    "or by brand namings · rank 1 = named first · sentiment −1…1 · – = no valid denominator"
+)
+NOTHING = "–"
+
+
+def print_summary(summary: OrgEvaluationSummary, next_steps: Mapping[str, str], console: Console | None = None) -> None:
+    """Print the result of one batch for a person."""
+    console = console or Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 110)
+    console.print(f"\n{summary.org_name} · {summary.run_date} · {headline(summary)}\n", style="bold")
+    console.print(_figures_table(summary))
+    console.print(_groups_table(summary))
+    console.print(LEGEND, style="dim")
+    for title, rows in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
+        if rows:
+            console.print(_counted_table(title, rows))
+    console.print(money_line(summary))
+    for name, where in {"batch": str(summary.batch_id), **next_steps}.items():
+        console.print(f"{name}: {where}", soft_wrap=True)
+
+
+def headline(summary: OrgEvaluationSummary) -> str:
+    """Say status, coverage and what failed in one line."""
+    origin = " · SIMULATED (sandbox)" if summary.sandbox else ""
+    failed = ", ".join(f"{number} {code}" for code, number in sorted(summary.failed.items()))
+    return (
+        f"{summary.status} · coverage {_percent(summary.coverage)} ({summary.answered} of {summary.expected} answers)"
+        f"{f' · missing: {failed}' if failed else ''}"
+        f"{f' · {summary.unevaluated} answers could not be read' if summary.unevaluated else ''}{origin}"
+    )
+
+
+def money_line(summary: OrgEvaluationSummary) -> str:
+    """Say what the vendors cost and what the payer was charged, USD."""
+    return (
+        f"cost: answers {summary.vendor_cost_usd:.4f} USD, reading {summary.llm_cost_usd:.4f} USD "
+        f"({summary.llm_calls} calls, {summary.llm_tokens} tokens) · charged {summary.charged_usd:.4f} USD "
+        f"for {summary.charges} answers to {summary.payer or 'nobody'} · {summary.duration_seconds or 0:.1f} s"
+    )
+
+
+def group_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
+    """Return one row per model and per location, every figure with its n, the mention rate with its interval."""
+    groups = {**summary.by_model, **summary.by_location}
+    return [
+        {"": group, "coverage": _coverage(figures), **{title: show(figures.get(key)) for key, title in COLUMNS.items()}}
+        for group, figures in groups.items()
+    ]
+
+
+def figure_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
+    """Return one row per figure over all models together: value, 95 % interval, n with its unit, coverage."""
+    rows = []
+    for figure in summary.figures.values():
+        as_text = _percent if figure.name in PERCENT else _plain
+        interval = NOTHING if figure.low is None else f"{as_text(figure.low)} to {as_text(figure.high)}"
+        value = as_text(figure.value) if figure.value is not None else f"{NOTHING} ({figure.reason})"
+        rows.append(
+            {
+                "all models": figure.name.replace("_", " "),
+                "value": value,
+                "95 % interval": interval,
+                "n": f"{figure.n} {figure.unit}",
+                "coverage": _percent(figure.coverage),
+            }
+        )
+    return rows
+
+
+def show(figure: Figure | None) -> str:
+    """Write one figure: value, n, and the interval of the mention rate; without a denominator a dash."""
+    if figure is None or figure.value is None:
+        return NOTHING
+    as_text = _percent if figure.name in PERCENT else _plain
+    with_interval = figure.name == "mention_rate" and figure.low is not None
+    interval = f" [{as_text(figure.low)}–{as_text(figure.high)}]" if with_interval else ""
+    return f"{as_text(figure.value)}{interval} n={figure.n}"
+
+
+def as_markdown(summary: OrgEvaluationSummary) -> str:
+    """Return the summary as Markdown for a Prefect artifact."""
+    parts = [
+        f"# {summary.org_name}, {summary.run_date}",
+        headline(summary),
+        *([f"**{summary.reason}**"] if summary.reason else []),
+        _markdown_table(figure_rows(summary)),
+        _markdown_table(group_rows(summary)),
+        LEGEND,
+    ]
+    for title, counted in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
+        if counted:
+            rows = [{"name": row.name, "found in": f"{row.answers} of {row.n} answers"} for row in counted]
+            parts += [f"## {title}", _markdown_table(rows)]
+    parts += [money_line(summary), f"batch `{summary.batch_id}`"]
+    return "\n\n".join(parts)
+
+
+def _figures_table(summary: OrgEvaluationSummary) -> Table:
+    return _table(figure_rows(summary))
+
+
+def _groups_table(summary: OrgEvaluationSummary) -> Table:
+    return _table(group_rows(summary))
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for title in rows[0] if rows else ():
+        table.add_column(title)
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def _counted_table(title: str, rows: Sequence[Counted]) -> Table:
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, show_header=False)
+    for row in rows:
+        table.add_row(row.name, f"{row.answers} of {row.n} answers")
+    return table
+
+
+def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    if not rows:
+        return ""
+    titles = list(rows[0])
+    lines = [titles, ["---"] * len(titles), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _coverage(figures: Mapping[str, Figure]) -> str:
+    figure = figures.get("coverage")
+    return NOTHING if figure is None else f"{_percent(figure.value)} n={figure.n}"
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.0%}"
+
+
+def _plain(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"

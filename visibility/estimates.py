@@ -1,0 +1,19 @@
+"""What an answer will probably cost to read, for quotes made before it is bought."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from visibility.llm.catalog import TokenUse, known_model
+from visibility.settings import LlmSettings
+
+# Measured over the 60-answer example (`make bench`, P8), rounded up; a quote that is too low is the product's loss.
+USUAL_READING = TokenUse(input=1500, cached=0, cache_writes=0, output=150)
+
+
+def expected_reading_cost(settings: LlmSettings) -> Decimal:
+    """Return the expected cost of one answer's evaluation, USD; 0 where the rule alone evaluates."""
+    if not settings.configured:
+        return Decimal(0)
+    return known_model(settings.evaluation_model, datetime.now(UTC).date()).cost_usd(USUAL_READING)

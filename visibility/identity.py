@@ -1,0 +1,44 @@
+"""Who holds a lease: a name for this process that others can check for life.
+
+A lease protects a batch for a minute after its flow died. On the same machine that minute is not
+needed: the holder's process id and start time tell whether it still lives.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+
+
+@cache
+def _machine() -> str:
+    """Name this machine so that no other container or boot shares it: host, boot, process-id namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no /proc: other systems than Linux
+        boot, namespace = str(int(psutil.boot_time())), ""
+    return f"{socket.gethostname()}|{boot}|{namespace}"
+
+
+def new_owner() -> str:
+    """Return a name no other flow has: machine|process id|process start|random."""
+    started = psutil.Process().create_time()
+    return f"{_machine()}|{os.getpid()}|{started:.2f}|{uuid4().hex[:12]}"
+
+
+def is_alive(owner: str) -> bool | None:
+    """Return whether the owner's process lives; None when it is on another machine and cannot be seen."""
+    *machine, process_id, started, _ = owner.split("|")
+    if "|".join(machine) != _machine():
+        return None
+    try:
+        process = psutil.Process(int(process_id))
+        return f"{process.create_time():.2f}" == started and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError):
+        return False

@@ -1,0 +1,72 @@
+"""95 % intervals: Wilson for rates over runs, a seeded bootstrap over questions for everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Z_95 = 1.959963984540054
+RESAMPLES = 1000
+SEED = 20_250_701
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Both ends belong to it; the unit is that of the figure."""
+
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Return the Wilson score interval of the rate successes ÷ n, within 0–1.
+
+    Raises ValueError unless 0 ≤ successes ≤ n and n ≥ 1. Wilson (1927), JASA 22, 209–212.
+    """
+    if not (n >= 1 and 0 <= successes <= n):
+        raise ValueError(f"{successes} of {n} is not a rate")
+    rate, weight = successes / n, Z_95 * Z_95 / n
+    middle = (rate + weight / 2) / (1 + weight)
+    half = Z_95 * sqrt(rate * (1 - rate) / n + weight / (4 * n)) / (1 + weight)
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
+    return Interval(low, high)
+
+
+def bootstrap_ratios(
+    numerators: NDArray[np.float64],
+    denominators: NDArray[np.float64],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[Interval | None]:
+    """Return the percentile interval of Σ numerator ÷ Σ denominator for every column.
+
+    Both arrays are (questions × figures): the sums of one question. Whole questions are drawn with
+    replacement, because models, locations and replicates of one question are correlated. None where
+    fewer than two questions have a denominator; draws without a denominator are left out.
+    """
+    import numpy as np
+
+    questions, figures = numerators.shape
+    if questions < 2:
+        return [None] * figures
+    drawn = np.random.default_rng(seed).multinomial(questions, np.full(questions, 1 / questions), size=resamples)
+    tops, bottoms = drawn @ numerators, drawn @ denominators
+    return [
+        _percentiles(tops[:, figure], bottoms[:, figure]) if np.count_nonzero(denominators[:, figure]) >= 2 else None
+        for figure in range(figures)
+    ]
+
+
+def _percentiles(tops: NDArray[np.float64], bottoms: NDArray[np.float64]) -> Interval:
+    import numpy as np
+
+    valid = bottoms > 0
+    low, high = np.quantile(tops[valid] / bottoms[valid], (0.025, 0.975))
+    return Interval(float(low), float(high))

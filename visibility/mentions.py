@@ -1,0 +1,162 @@
+"""Where an answer names an org, and how much of it speaks about the org, by rule alone."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from visibility.domain import Span
+from visibility.folding import Folded, fold
+from visibility.markdown_blocks import split_blocks
+from visibility.markdown_links import find_targets
+from visibility.name_patterns import NamePattern, begins_word, compile_name, ends_word
+
+__all__ = ["Span", "find_names", "find_passages", "merged", "share_of_voice"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Matcher:
+    """All names together: `finder` finds where one may begin, `by_first` holds the patterns to try there."""
+
+    finder: re.Pattern[str]
+    by_first: dict[str, tuple[NamePattern, ...]]
+
+
+def find_names(text: str, names: Iterable[str]) -> list[Span]:
+    """Return where any of the names stands in the text as whole words: sorted, without overlaps.
+
+    Of overlapping hits the longest counts. Hits in link targets, bare URLs and e-mail addresses do not count.
+    """
+    matcher = _matcher(_key(names))
+    if not text or matcher is None:
+        return []
+    hits = list(_hits(text, _folded(text), matcher))
+    return _longest(_outside(hits, _unread(text))) if hits else []
+
+
+def find_passages(text: str, names: Iterable[str]) -> list[Span]:
+    """Return the blocks that name the org; a card or heading section whole when its heading does.
+
+    Sorted, without overlaps, inside the text; empty when no name stands in it.
+    """
+    hits = find_names(text, names)
+    passages: list[Span] = []
+    for block in split_blocks(text) if hits else ():
+        first = bisect_right(hits, block.start, key=lambda hit: hit.end)
+        if first == len(hits) or hits[first].start >= block.end or _covers(passages, block.start):
+            continue
+        passages.append(Span(block.start, block.section_end))
+    return passages
+
+
+def share_of_voice(spans: Iterable[Span | tuple[int, int]], text: str) -> float:
+    """Return the part of the answer's characters that speaks about the org, 0 to 1.
+
+    Overlapping spans count once, what lies outside the text not at all; an empty answer gives 0.
+    """
+    if not text:
+        return 0.0
+    clipped = (Span(max(0, start), min(len(text), end)) for start, end in map(_bounds, spans))
+    covered = sum(span.end - span.start for span in merged(clipped))
+    return covered / len(text)
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Return the spans sorted, overlapping and touching ones joined, empty ones left out."""
+    joined: list[Span] = []
+    for span in sorted(span for span in spans if span.start < span.end):
+        if joined and span.start <= joined[-1].end:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
+        else:
+            joined.append(span)
+    return joined
+
+
+def _bounds(span: Span | tuple[int, int]) -> tuple[int, int]:
+    return (span[0], span[1]) if isinstance(span, (tuple, list)) else (span.start, span.end)
+
+
+def _covers(passages: Sequence[Span], start: int) -> bool:
+    return bool(passages) and start < passages[-1].end
+
+
+def _key(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        names = (names,)
+    return tuple(name for name in names or () if isinstance(name, str))
+
+
+# One answer is searched for the org and then for every brand in it: its own part of the work is done once.
+@lru_cache(maxsize=16)
+def _folded(text: str) -> Folded:
+    return fold(text)
+
+
+@lru_cache(maxsize=16)
+def _unread(text: str) -> tuple[Span, ...]:
+    return tuple(merged(find_targets(text)))
+
+
+@lru_cache(maxsize=1024)
+def _matcher(names: tuple[str, ...]) -> _Matcher | None:
+    patterns = [pattern for pattern in map(compile_name, dict.fromkeys(names)) if pattern is not None]
+    if not patterns:
+        return None
+    by_first: dict[str, tuple[NamePattern, ...]] = {}
+    for pattern in patterns:
+        first = pattern.first_word[0]
+        by_first[first] = (*by_first.get(first, ()), pattern)
+    words = sorted({_head(pattern.first_word) for pattern in patterns}, key=len, reverse=True)
+    return _Matcher(re.compile("|".join(map(re.escape, words))), by_first)
+
+
+def _head(word: str) -> str:
+    """Return the part of a first word that every spelling of it shares; its final s may stand apart."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") else word
+
+
+def _hits(text: str, folded: Folded, matcher: _Matcher) -> Iterator[Span]:
+    found = matcher.finder.search(folded.text)
+    while found:
+        start = found.start()
+        if begins_word(folded.text, start):
+            ends = [_end(text, folded, start, name) for name in matcher.by_first[folded.text[start]]]
+            if (end := max(ends)) > start:
+                yield Span(*folded.original(start, end))
+        found = matcher.finder.search(folded.text, start + 1)
+
+
+def _end(text: str, folded: Folded, start: int, name: NamePattern) -> int:
+    """Return where the name ends that begins at `start` of the folded text, or -1 when it is not there."""
+    match = name.pattern.match(folded.text, start)
+    if match is None or not ends_word(folded.text, match.end()):
+        return -1
+    if name.exact is not None:
+        first, last = folded.original(start, match.end())
+        if name.exact.fullmatch(fold(text[first:last], keep_case=True).text) is None:
+            return -1
+    return match.end()
+
+
+def _outside(hits: Sequence[Span], barriers: Sequence[Span]) -> list[Span]:
+    """Return the hits that touch none of the barriers, which are sorted and disjoint."""
+    kept = []
+    for hit in hits:
+        next_barrier = bisect_right(barriers, hit.start, key=lambda barrier: barrier.end)
+        if next_barrier == len(barriers) or barriers[next_barrier].start >= hit.end:
+            kept.append(hit)
+    return kept
+
+
+def _longest(hits: Sequence[Span]) -> list[Span]:
+    chosen: list[Span] = []
+    for hit in sorted(set(hits), key=lambda span: (span.start - span.end, span.start)):
+        place = bisect_right(chosen, hit)
+        after_previous = place == 0 or chosen[place - 1].end <= hit.start
+        before_next = place == len(chosen) or hit.end <= chosen[place].start
+        if after_previous and before_next:
+            insort(chosen, hit)
+    return chosen

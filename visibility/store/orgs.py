@@ -1,0 +1,53 @@
+"""Reading one organisation with everything its evaluation needs."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from visibility.domain import Location, Org, Question
+from visibility.errors import InvalidInput
+
+DEFAULT_LOCATION = Location("US")
+
+
+def load_org(session: Session, org_id: UUID) -> Org:
+    """Return the org, in one statement; without locations it is asked about from the US.
+
+    Raises InvalidInput for an id that is unknown or deleted. No models or no questions is no error.
+    """
+    row = session.execute(_ORG, {"org_id": org_id}).one_or_none()
+    if row is None:
+        raise InvalidInput(f"There is no organisation {org_id}.")
+    if row.deleted_at is not None:
+        raise InvalidInput(f"There is no organisation {org_id}: it was deleted on {row.deleted_at:%Y-%m-%d}.")
+    return Org(
+        org_id=row.org_id,
+        partner_id=row.partner_id,
+        network_id=row.network_id,
+        name=row.name,
+        is_free_tier=row.is_free_tier,
+        spend_limit=row.spend_limit,
+        websites=tuple(row.websites),
+        models=tuple(row.models),
+        locations=tuple(Location(*place) for place in row.locations) or (DEFAULT_LOCATION,),
+        questions=tuple(Question(UUID(question_id), question) for question_id, question in row.questions),
+    )
+
+
+_ORG = text(
+    """
+    SELECT org_id, partner_id, network_id, name, is_free_tier, spend_limit, deleted_at,
+        ARRAY(SELECT url FROM org_websites WHERE org_id = org.org_id ORDER BY created_at, url) AS websites,
+        ARRAY(SELECT name FROM geo_models WHERE org_id = org.org_id ORDER BY created_at, name) AS models,
+        (SELECT coalesce(json_agg(json_build_array(country_code, region_name, city)
+                                  ORDER BY created_at, country_code, region_name, city), '[]')
+         FROM locations WHERE org_id = org.org_id) AS locations,
+        (SELECT coalesce(json_agg(json_build_array(question_id, question_text)
+                                  ORDER BY created_at, question_text), '[]')
+         FROM geo_questions WHERE org_id = org.org_id AND deleted_at IS NULL) AS questions
+    FROM orgs AS org WHERE org_id = :org_id
+    """
+)

@@ -1,0 +1,155 @@
+"""What one org's batch came to: the typed result that flows return, commands print and artifacts show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+
+from visibility.errors import BatchFailed
+from visibility.metrics import Figure, OrgMetrics, metrics_by, org_metrics
+from visibility.store.batches import finish
+from visibility.store.results import Results, load_results, top_cited_domains, top_competitors
+from visibility.store.summaries import BatchTotals, batch_totals
+
+LISTED = 8
+
+BatchStatus = Literal["pending", "running", "completed", "failed"]
+
+
+class Counted(BaseModel):
+    """A competitor or a domain, found in `answers` of `n` evaluated answers."""
+
+    name: str
+    answers: int
+    n: int
+
+
+class OrgEvaluationSummary(BaseModel):
+    """Counts, costs (USD) and figures of one batch; ratios 0–1, failures by error code, times in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_id: UUID
+    flow_run_id: UUID | None
+    org_id: UUID
+    org_name: str
+    run_date: date
+    status: BatchStatus
+    reason: str | None
+    sandbox: bool
+    expected: int
+    answered: int
+    failed: dict[str, int]
+    coverage: float | None
+    evaluated: int
+    unevaluated: int
+    mentioned: int
+    competitors: int
+    citations: int
+    vendor_cost_usd: Decimal
+    llm_calls: int
+    llm_tokens: int
+    llm_cost_usd: Decimal
+    charged_usd: Decimal
+    charges: int
+    payer: str | None
+    duration_seconds: float | None
+    figures: dict[str, Figure]
+    by_model: dict[str, dict[str, Figure]]
+    by_location: dict[str, dict[str, Figure]]
+    top_competitors: list[Counted]
+    top_domains: list[Counted]
+
+    def raise_if_failed(self) -> OrgEvaluationSummary:
+        """Return the summary of a completed batch; raise BatchFailed for a failed one."""
+        if self.status == "failed":
+            raise BatchFailed(self.reason or "The batch failed.", summary=self)
+        return self
+
+
+def complete(
+    session: Session, batch_id: UUID, extractor_version: str, *, coverage_threshold: float, lease_owner: str
+) -> OrgEvaluationSummary:
+    """Set the batch completed or failed by its coverage, and summarise it."""
+    totals = batch_totals(session, batch_id, extractor_version)
+    reason = failure_reason(totals, coverage_threshold)
+    status = "failed" if reason else "completed"
+    completed_at = finish(session, batch_id, lease_owner, status=status, error=reason)
+    totals = replace(totals, status=status, error=reason, completed_at=completed_at or totals.completed_at)
+    return summarise(session, totals, extractor_version)
+
+
+def summarise_batch(session: Session, batch_id: UUID, extractor_version: str) -> OrgEvaluationSummary:
+    """Summarise a batch as it stands; changes nothing."""
+    return summarise(session, batch_totals(session, batch_id, extractor_version), extractor_version)
+
+
+def summarise(session: Session, totals: BatchTotals, extractor_version: str) -> OrgEvaluationSummary:
+    """Complete a batch's totals with its figures; changes nothing."""
+    batch_id = totals.batch_id
+    results = load_results(session, batch_id, org_id=totals.org_id, extractor_version=extractor_version)
+    return OrgEvaluationSummary(
+        **_counts(totals),
+        figures=_by_name(org_metrics(results.runs)),
+        by_model=_breakdown(results, "model"),
+        by_location=_breakdown(results, "location"),
+        top_competitors=_counted_competitors(results),
+        top_domains=_counted_domains(results),
+    )
+
+
+def failure_reason(totals: BatchTotals, threshold: float) -> str | None:
+    """Say why a batch has failed; None when enough was answered and enough of the answers could be read."""
+    if totals.answered < threshold * totals.expected:
+        failed = ", ".join(f"{number} {code}" for code, number in sorted(totals.failed.items()))
+        return (
+            f"Only {totals.answered} of {totals.expected} answers came back (threshold {threshold:.0%}); "
+            f"missing: {failed}. Run it again to ask for the rest."
+        )
+    if totals.evaluated < threshold * totals.answered:
+        return (
+            f"Only {totals.evaluated} of {totals.answered} answers could be read (threshold {threshold:.0%}). "
+            "The answers are kept; run it again to read the rest."
+        )
+    return None
+
+
+def _counts(totals: BatchTotals) -> dict[str, Any]:
+    """Return what the summary takes over from the totals, and what follows from them."""
+    duration = None
+    if totals.started_at and totals.completed_at:
+        duration = (totals.completed_at - totals.started_at).total_seconds()
+    shared = {name: getattr(totals, name) for name in OrgEvaluationSummary.model_fields if hasattr(totals, name)}
+    return {
+        **shared,
+        "reason": totals.error,
+        "coverage": totals.answered / totals.expected if totals.expected else None,
+        "unevaluated": totals.answered - totals.evaluated,
+        "duration_seconds": duration,
+    }
+
+
+def _by_name(metrics: OrgMetrics) -> dict[str, Figure]:
+    return {figure.name: figure for figure in (metrics.coverage, *metrics.figures())}
+
+
+def _breakdown(results: Results, column: str) -> dict[str, dict[str, Figure]]:
+    return {str(value): _by_name(metrics) for value, metrics in metrics_by(results.runs, column).items()}
+
+
+def _counted_competitors(results: Results) -> list[Counted]:
+    return [Counted(name=top.name, answers=top.answers, n=top.n) for top in top_competitors(results, LISTED)]
+
+
+def _counted_domains(results: Results) -> list[Counted]:
+    n = int(results.runs["evaluated"].sum())
+    return [
+        Counted(name=f"{top.domain} (own site)" if top.is_own else top.domain, answers=top.answers, n=n)
+        for top in top_cited_domains(results, LISTED)
+    ]
