@@ -14,8 +14,8 @@ from benchmarks.report import Figure
 from benchmarks.stage import Evaluated, Stage
 from visibility.llm.prompts import load_prompt
 
-COLD_DAY, WARM_DAY = date(2026, 1, 1), date(2026, 1, 2)
-FIRST_BARE_DAY, FIRST_PRODUCT_DAY = date(2027, 1, 1), date(2028, 1, 1)  # one batch per org and date
+COLD_DAY, WARM_DAY = date(2024, 1, 1), date(2024, 1, 2)
+FIRST_BARE_DAY, FIRST_PRODUCT_DAY = date(2022, 1, 1), date(2023, 1, 1)  # one batch per org and date
 CALLS_REPLACED = 3  # per answer: is it a mention, its sentiment, the competitors; each sends the answer
 DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
 

@@ -54,8 +54,10 @@ async def _load(block_type: type[BlockType], name: str) -> BlockType | None:
     """Return the named document of a block type, or None when it is not there."""
     try:
         return await block_type.aload(name)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+    except RuntimeError as error:  # what Prefect raises for a document whose fields are not the block's
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        fields = ", ".join(".".join(map(str, one["loc"])) for one in error.__cause__.errors())
         raise ConfigurationError(
             f"The block {_document(block_type, name)} does not fit any more: {fields}. Save it again."
         ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -39,6 +40,8 @@ def run_command(command: Callable[..., None], name: str) -> NoReturn:
 
     Without rich: typer would draw a box around a usage error, and import 0.2 s for it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know fewer signs than a name
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command)
     app(prog_name=name)
@@ -160,7 +163,7 @@ def _check_sandbox(sandbox_url: str) -> None:
     from deployments.local.network import answers
 
     if not answers(f"{sandbox_url}/_health"):
-        raise ConfigurationError(f"No sandbox answers at {sandbox_url}; leave --sandbox-url out to start one.")
+        raise ConfigurationError(f"No sandbox answers at {sandbox_url}; without --sandbox-url one is started.")
 
 
 def _settings_from_blocks(settings: Settings) -> Settings:
@@ -233,7 +236,7 @@ def _run(job: Job, triggered_by: str, user_id: str | None, run_date: date) -> Or
     """Run the flow; return the summary of a batch that completed or failed, raise what kept it from either."""
     import asyncio
 
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
     from flows.org_evaluation import org_evaluation
     from flows.terminal import readable_progress
@@ -244,12 +247,30 @@ def _run(job: Job, triggered_by: str, user_id: str | None, run_date: date) -> Or
         async with resources.opened(job.settings):
             return await org_evaluation(job.org_id, triggered_by=triggered_by, user_id=user_id, run_date=run_date)
 
+    # hooks run outside of the flow run: Prefect would warn that their log lines have no place in the UI
+    settings = {PREFECT_API_URL: job.api_url, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}
     try:
-        with temporary_settings({PREFECT_API_URL: job.api_url}), readable_progress():
+        with temporary_settings(settings), readable_progress():
             return asyncio.run(run())
-    except BatchFailed as error:
-        assert isinstance(error.summary, OrgEvaluationSummary)
-        return error.summary
+    except VisibilityError as error:
+        if isinstance(error, BatchFailed) and isinstance(error.summary, OrgEvaluationSummary):
+            return error.summary
+        raise
+    except Exception as error:
+        raise _in_one_sentence(error, job.api_url) from error
+
+
+def _in_one_sentence(error: Exception, api_url: str) -> VisibilityError:
+    """Return an error that is not ours as one that is; the traceback of what nobody has foreseen is printed."""
+    import httpx
+
+    reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if isinstance(error, httpx.HTTPError) or str(error).startswith("Failed to reach API"):
+        sentence = f"The Prefect API {api_url} cannot be used ({reason})."
+    else:
+        traceback.print_exception(error)
+        sentence = f"The evaluation was ended by an unforeseen error ({reason})."
+    return VisibilityError(f"{sentence} What was bought is kept; the same command continues where it stopped.")
 
 
 def _stop(error: VisibilityError, status: int, as_json: bool) -> NoReturn:
@@ -278,7 +299,7 @@ def _show(summary: OrgEvaluationSummary, api_url: str, as_json: bool) -> None:
 
 
 def _print_json(document: object) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def next_steps(summary: OrgEvaluationSummary, api_url: str) -> dict[str, str]:

@@ -12,6 +12,8 @@ import structlog
 from visibility.errors import VisibilityError
 
 ROUTINE = ("Finished in state Completed", "Finished in state Cached", "Beginning flow run")
+CANCELLED = "Execution was cancelled by the runtime environment"
+REPEATED = ("Finished in state Failed", "Encountered exception during execution")  # beside the error's own sentence
 
 
 @contextmanager
@@ -38,26 +40,38 @@ def readable_progress() -> Iterator[None]:
 
 
 class _Telling(logging.Filter):
-    """Drops the routine of the engine, and says once where the run can be watched."""
+    """Drops the routine of the engine, says once where the run can be watched, and is silent after Ctrl-C."""
 
     def __init__(self) -> None:
         super().__init__()
         self._told_where = False
+        self._stopping = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
+        self._stopping = self._stopping or CANCELLED in message
+        if self._stopping:
+            return False
         if message.startswith("View at"):
             told, self._told_where = self._told_where, True
             return not told
-        return not message.startswith(ROUTINE)
+        repeated = message.startswith(REPEATED) and not _unforeseen(record)
+        return not repeated and not message.startswith(ROUTINE)
 
 
 class _OneLine(logging.Formatter):
     """Marks what is not progress; an error of the product is its sentence, without a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        known = record.exc_info and isinstance(record.exc_info[1], VisibilityError)
-        line = logging.makeLogRecord({**record.__dict__, **({"exc_info": None, "exc_text": None} if known else {})})
+        line = logging.makeLogRecord(record.__dict__)
+        if record.exc_info and not _unforeseen(record):
+            line.exc_info = line.exc_text = None
         if record.levelno >= logging.WARNING:
             line.msg, line.args = f"{record.levelname}: {record.getMessage()}", None
         return super().format(line)
+
+
+def _unforeseen(record: logging.LogRecord) -> bool:
+    """Say whether the record carries an exception that is not one of the product's: its traceback is wanted."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is not None and not isinstance(error, VisibilityError)

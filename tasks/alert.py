@@ -7,8 +7,10 @@ from html import escape
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
+from prefect.context import FlowRunContext
+from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 
 from visibility.settings import Settings
 
@@ -23,7 +25,7 @@ async def send_alert(title: str, text: str) -> bool:
     Never raises and waits at most `PATIENCE_SECONDS`: an alert that cannot be delivered must neither fail nor
     hold up the flow it speaks of.
     """
-    logger = get_run_logger()
+    logger = get_run_logger() if FlowRunContext.get() else get_logger("alert")  # hooks run outside of any flow
     logger.error("ALERT %s: %s", title, text)
     try:
         block_name = Settings().slack_webhook_block
@@ -50,5 +52,6 @@ async def _post(block_name: str, message: str) -> int:
 
 def _message(title: str, text: str) -> str:
     """Write the alert as Slack reads it, with a link to the flow run when one runs."""
-    where = f"\n<{flow_run.ui_url}>" if flow_run.ui_url else ""
+    url = url_for("flow-run", flow_run.id) if flow_run.id else None
+    where = f"\n<{url}>" if url else ""
     return f"*{escape(title, quote=False)}*\n{escape(text[:LONGEST_TEXT], quote=False)}{where}"

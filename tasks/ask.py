@@ -12,6 +12,8 @@ from tasks.resources import current
 from tasks.retries import is_retryable
 from visibility.arrivals import Arrivals
 from visibility.domain import AskSummary
+from visibility.errors import ProviderRefused
+from visibility.providers.routing import provider_of
 
 
 @task(
@@ -23,14 +25,16 @@ from visibility.domain import AskSummary
     cache_policy=NO_CACHE,
 )
 async def ask_questions(batch_id: UUID, model: str, arrivals: Arrivals) -> AskSummary:
-    """Ask the batch's open questions of one model; every answer is stored as its vendor job returns."""
+    """Ask the batch's open questions of one model; every answer is stored as its vendor job returns.
+
+    Raises ProviderRefused when the provider takes no more requests, after everything has been recorded.
+    """
     asked = await current().collector.ask(batch_id, model, arrivals.put)
+    failed = f", failed {asked.failed}" if asked.failed else ""
     get_run_logger().info(
-        "%s: %s of %s answered in %s vendor jobs%s",
-        model,
-        asked.answered,
-        asked.expected,
-        asked.jobs,
-        f", failed {asked.failed}" if asked.failed else "",
+        "%s: %s of %s answered in %s vendor jobs%s", model, asked.answered, asked.expected, asked.jobs, failed
     )
+    if ProviderRefused.code in asked.failed:
+        provider = (provider_of(model) or model).partition(":")[0]
+        raise ProviderRefused(f"{provider} refuses the account: check its key, suspension and quota, then run again.")
     return asked

@@ -158,18 +158,28 @@ class AnswerCollector:
         return await self._database.run(runs.progress, pair, self._max_attempts, excluded)
 
     def _filler(self, engine: Engine, limits: Limits) -> Filler:
+        submission = self._runner.submission
+
         async def claim(pairs: Sequence[Pair], excluded: Collection[UUID]) -> tuple[UUID, list[QuestionRun]]:
             seconds = self._settings.deadline_seconds
             job = NewJob(uuid4(), engine.provider, engine.dataset_id, self._submitter, seconds)
             if self._runner.refusal is not None:
                 return job.job_id, []
-            claimed = await self._database.run(
-                runs.claim, job, pairs, limit=limits.max_inputs, max_attempts=self._max_attempts, excluded=excluded
-            )
+            claimed: list[QuestionRun] = []
+            submission.announce(job.job_id)
+            try:
+                claimed = await self._database.run(
+                    runs.claim, job, pairs, limit=limits.max_inputs, max_attempts=self._max_attempts, excluded=excluded
+                )
+            finally:
+                if not claimed:
+                    submission.retract(job.job_id)
             return job.job_id, claimed
 
         def start(job_id: UUID, claimed: list[QuestionRun]) -> JobTask:
-            return self._keep(job_id, asyncio.create_task(self._runner.run(job_id, engine, claimed)))
+            task = self._keep(job_id, asyncio.create_task(self._runner.run(job_id, engine, claimed)))
+            task.add_done_callback(lambda _: submission.retract(job_id))
+            return task
 
         return Filler(limits, claim, start)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -28,19 +30,25 @@ LEGEND = (
     "or by brand namings · rank 1 = named first · sentiment −1…1 · – = no valid denominator"
 )
 NOTHING = "–"
+WIDTH_OF_A_FILE = 110
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")  # escape codes, text direction
+MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 
 def print_summary(summary: OrgEvaluationSummary, next_steps: Mapping[str, str], console: Console | None = None) -> None:
     """Print the result of one batch for a person."""
-    console = console or Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 110)
-    console.print(f"\n{summary.org_name} · {summary.run_date} · {headline(summary)}\n", style="bold")
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    console = console or Console(highlight=False, markup=False, emoji=False, width=width)
+    console.print(f"\n{printable(summary.org_name)} · {summary.run_date} · {headline(summary)}\n", style="bold")
     console.print(_figures_table(summary))
-    console.print(_groups_table(summary))
-    console.print(LEGEND, style="dim")
+    if summary.by_model:
+        console.print()
+        console.print(_groups_table(summary))
+    console.print(f"\n{LEGEND}", style="dim")
     for title, rows in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
         if rows:
             console.print(_counted_table(title, rows))
-    console.print(money_line(summary))
+    console.print(f"\n{money_line(summary)}")
     for name, where in {"batch": str(summary.batch_id), **next_steps}.items():
         console.print(f"{name}: {where}", soft_wrap=True)
 
@@ -106,7 +114,7 @@ def show(figure: Figure | None) -> str:
 def as_markdown(summary: OrgEvaluationSummary) -> str:
     """Return the summary as Markdown for a Prefect artifact."""
     parts = [
-        f"# {summary.org_name}, {summary.run_date}",
+        f"# {escaped(summary.org_name)}, {summary.run_date}",
         headline(summary),
         *([f"**{summary.reason}**"] if summary.reason else []),
         _markdown_table(figure_rows(summary)),
@@ -115,10 +123,20 @@ def as_markdown(summary: OrgEvaluationSummary) -> str:
     ]
     for title, counted in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
         if counted:
-            rows = [{"name": row.name, "found in": f"{row.answers} of {row.n} answers"} for row in counted]
+            rows = [{"name": escaped(row.name), "found in": f"{row.answers} of {row.n} answers"} for row in counted]
             parts += [f"## {title}", _markdown_table(rows)]
     parts += [money_line(summary), f"batch `{summary.batch_id}`"]
     return "\n\n".join(parts)
+
+
+def printable(text: str) -> str:
+    """Return untrusted text for a terminal: what would steer it becomes a space."""
+    return UNPRINTABLE.sub(" ", text)
+
+
+def escaped(text: str) -> str:
+    """Return untrusted text as Markdown that shows exactly this text: no table cell, link, HTML or emphasis."""
+    return MARKDOWN_SIGNS.sub(r"\\\1", printable(text))
 
 
 def _figures_table(summary: OrgEvaluationSummary) -> Table:
@@ -126,11 +144,16 @@ def _figures_table(summary: OrgEvaluationSummary) -> Table:
 
 
 def _groups_table(summary: OrgEvaluationSummary) -> Table:
-    return _table(group_rows(summary))
+    """Every n on a line of its own, titles on two: eight columns fit into a terminal of 80."""
+    rows = [
+        {"\n".join(title.rsplit(" ", 1)): cell.replace(" n=", "\nn=") for title, cell in row.items()}
+        for row in group_rows(summary)
+    ]
+    return _table(rows)
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> Table:
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for title in rows[0] if rows else ():
         table.add_column(title)
     for row in rows:
@@ -139,9 +162,9 @@ def _table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def _counted_table(title: str, rows: Sequence[Counted]) -> Table:
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, show_header=False)
+    table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False, show_header=False)
     for row in rows:
-        table.add_row(row.name, f"{row.answers} of {row.n} answers")
+        table.add_row(printable(row.name), f"{row.answers} of {row.n} answers")
     return table
 
 
@@ -150,7 +173,7 @@ def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
         return ""
     titles = list(rows[0])
     lines = [titles, ["---"] * len(titles), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _coverage(figures: Mapping[str, Figure]) -> str:

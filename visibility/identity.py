@@ -34,10 +34,10 @@ def new_owner() -> str:
 
 def is_alive(owner: str) -> bool | None:
     """Return whether the owner's process lives; None when it is on another machine and cannot be seen."""
-    *machine, process_id, started, _ = owner.split("|")
-    if "|".join(machine) != _machine():
+    if not owner.startswith(f"{_machine()}|"):
         return None
     try:
+        process_id, started, _ = owner.removeprefix(f"{_machine()}|").split("|")
         process = psutil.Process(int(process_id))
         return f"{process.create_time():.2f}" == started and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ def prefect_api() -> Iterator[str]:
     yield ensure_prefect_server(
         Path(os.environ["TEST_RUN_FOLDER"]) / "data", database_url=os.environ.get("TEST_SERVER_URL")
     )
-    APILogHandler.flush()  # at exit the server may be gone, and the client would try for a minute
+    asyncio.run(APILogHandler.aflush())  # at exit the server may be gone, and the client would try for a minute
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ class Steps:
         self._die = die
         database, client = collector._database, collector._client
         assert client is not None
-        collector._runner._database = collector._runner._submission._database = self._wrapped(database)
-        collector._runner._submission._lookup._database = collector._database = collector._runner._database
+        collector._runner._database = collector._runner.submission._database = self._wrapped(database)
+        collector._runner.submission._lookup._database = collector._database = collector._runner._database
         client._call = self._around(client._call)  # type: ignore[method-assign]
 
     def _wrapped(self, database: Any) -> Any:

@@ -61,6 +61,10 @@ def require_current(url: str) -> None:
 
 
 def _require_not_newer(revision: str | None) -> None:
+    if revision is not None and not revision.isdigit():
+        raise ConfigurationError(
+            f"The database is at revision {revision}, which is not of this product; is DATABASE_URL the right one?"
+        )
     if revision is not None and revision > head():
         raise ConfigurationError(
             f"The database is at revision {revision}, newer than this version of the product, which knows {head()}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -82,6 +83,14 @@ class Shop:
     def jobs(self) -> list[Any]:
         with self.database.transaction() as session:
             return list(session.execute(text("SELECT * FROM provider_jobs ORDER BY created_at")))
+
+    async def submitted(self) -> None:
+        """Wait until the vendor has accepted a job and its id is saved."""
+        async with asyncio.timeout(10):
+            while True:
+                if any(job.snapshot_id for job in self.jobs()):
+                    return
+                await asyncio.sleep(0.01)
 
     def execute(self, statement: str, **values: Any) -> None:
         with self.database.transaction() as session:

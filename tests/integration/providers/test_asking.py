@@ -131,8 +131,7 @@ async def test_a_cancelled_asker_does_not_lose_its_job(shop: Shop) -> None:
     batch_id = shop.open_batch()
     async with shop.collector(poll_seconds=0.3) as collector:
         asking = asyncio.create_task(collector.ask(batch_id, "chatgpt"))
-        while not any(job.snapshot_id for job in shop.jobs()):
-            await asyncio.sleep(0.01)
+        await shop.submitted()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -145,8 +144,7 @@ async def test_closing_leaves_nothing_running_and_the_next_collector_goes_on(sho
     batch_id = shop.open_batch()
     async with shop.collector(poll_seconds=30) as collector:
         asking = asyncio.create_task(collector.ask(batch_id, "chatgpt"))
-        while not any(job.snapshot_id for job in shop.jobs()):
-            await asyncio.sleep(0.01)
+        await shop.submitted()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -179,9 +177,7 @@ async def test_without_a_key_nothing_is_asked(shop: Shop) -> None:
 
 
 async def test_an_unsupported_country_and_a_long_question_cost_only_their_own_runs(shop: Shop) -> None:
-    batch_id = shop.open_batch(
-        questions=["Who?", "x" * 5000], locations=(("US", None, None), ("CU", None, None))
-    )
+    batch_id = shop.open_batch(questions=["Who?", "x" * 5000], locations=(("US", None, None), ("CU", None, None)))
     async with shop.collector() as collector:
         summary = await collector.ask(batch_id, "chatgpt")
     assert (summary.answered, summary.failed) == (1, {"unsupported_country": 2, "bad_input": 1})

@@ -116,7 +116,9 @@ async def test_a_fault_that_does_not_end_ends_the_ask_with_a_code_and_a_later_on
 
 async def test_of_429_there_are_never_ten_even_from_many_orgs(shop: Shop) -> None:
     batches = [shop.open_batch(questions=2) for _ in range(12)]
-    shop.sandbox.set_faults(script=[{"on": "trigger", "nth": 1, "times": 10**6, "fault": "rate_limited_no_retry_after"}])
+    shop.sandbox.set_faults(
+        script=[{"on": "trigger", "nth": 1, "times": 10**6, "fault": "rate_limited_no_retry_after"}]
+    )
     async with shop.collector(max_inputs_per_job=2) as collector:
         summaries = await asyncio.gather(*(collector.ask(batch_id, "chatgpt") for batch_id in batches))
     assert [summary.failed for summary in summaries] == [{"rate_limited": 4}] * 12
@@ -143,8 +145,7 @@ async def test_a_key_that_is_withdrawn_while_a_job_runs_loses_nothing(shop: Shop
     batch_id = shop.open_batch(questions=6, locations=(("US", None, None),))
     async with shop.collector(poll_seconds=0.2, max_inputs_per_job=3) as collector:
         asking = asyncio.create_task(collector.ask(batch_id, "chatgpt"))
-        while not any(job.snapshot_id for job in shop.jobs()):
-            await asyncio.sleep(0.01)
+        await shop.submitted()
         collector._client._http.headers["Authorization"] = "Bearer bad"  # type: ignore[union-attr]
         summary = await asyncio.wait_for(asking, 30)
     assert summary.failed.get("left_open")

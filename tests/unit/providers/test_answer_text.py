@@ -65,7 +65,9 @@ def test_the_pages_own_words_go_only_at_the_start(text: str, rest: str) -> None:
     assert without_boilerplate(text) == rest
 
 
-@given(st.text(alphabet=st.characters(), max_size=50) | st.text(alphabet="a\x00\ud800\udc00\ud83d\ude00[1]", max_size=9))
+@given(
+    st.text(alphabet=st.characters(), max_size=50) | st.text(alphabet="a\x00\ud800\udc00\ud83d\ude00[1]", max_size=9)
+)
 def test_cleaned_text_can_be_stored(text: str) -> None:
     cleaned = clean(text)
     assert "\x00" not in cleaned

@@ -161,7 +161,12 @@ def test_an_answer_keeps_everything_the_vendor_said() -> None:
     answer = read([record(INPUTS[0], "Good [1].\x00 \ud800", **fields)])[INPUTS[0].run_id]
     assert isinstance(answer, Answer)
     assert answer.response_text == "Good [1](https://a.example). �"
-    assert (answer.answered_by, answer.applied_country, answer.grounded, answer.cost_usd) == ("gpt-5", "GB", True, PRICE)
+    assert (answer.answered_by, answer.applied_country, answer.grounded, answer.cost_usd) == (
+        "gpt-5",
+        "GB",
+        True,
+        PRICE,
+    )
     names = ("citations", "search_sources", "links_attached")
     assert answer.provider_sources == {**{name: fields[name] for name in names}, "web_search_query": ["furnace repair"]}
 
@@ -194,7 +199,10 @@ def test_inputs_that_cannot_be_asked_are_known_before_they_are_sent() -> None:
     settings = BrightDataSettings()
     known = engines(settings)
     failures = unaskable(known["brightdata:chatgpt"], inputs, settings.unsupported_countries)
-    assert [(one.question_run_id.int, one.error_code) for one in failures] == [(1, "bad_input"), (2, "unsupported_country")]
+    assert [(one.question_run_id.int, one.error_code) for one in failures] == [
+        (1, "bad_input"),
+        (2, "unsupported_country"),
+    ]
     assert len(unaskable(known["brightdata:gemini"], inputs, settings.unsupported_countries)) == 1
 
 

@@ -34,11 +34,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def test_waits_double_from_2_to_32_seconds_and_then_nothing_is_sent(clock: Clock) -> None:
     throttle = Throttle(2, 3, clock)
     sent = 0
-    with pytest.raises(Withheld):
+
+    async def send_for_ever() -> None:
+        nonlocal sent
         while True:
             async with throttle.turn():
                 sent += 1
                 throttle.refused(None)
+
+    with pytest.raises(Withheld):
+        await send_for_ever()
     assert clock.slept == [2, 4, 8, 16, 32]
     assert sent == 6
 

@@ -14,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -60,7 +61,7 @@ class JobRunner:
         self._client = client
         self._settings = settings
         self._engines = engines
-        self._submission = Submission(database, client, settings, budget, submitter, on_release)
+        self.submission = Submission(database, client, settings, budget, submitter, on_release)
         self._is_alive = is_alive
         self.refusal: ProviderRefused | None = None
 
@@ -69,7 +70,7 @@ class JobRunner:
         deadline = time.monotonic() + self._settings.deadline_seconds
         job = Job(job_id, engine, inputs_of(runs), deadline, submitted_from=datetime.now(UTC))
         try:
-            with self._submission.under_way(job_id):
+            with self.submission.under_way(job_id):
                 ended = await self._submit(job)
         except SubmissionLost:
             return await self.resume(job_id)
@@ -88,7 +89,7 @@ class JobRunner:
                 await asyncio.sleep(self._settings.poll_seconds)
                 continue
             try:
-                with self._submission.under_way(job_id):
+                with self.submission.under_way(job_id):
                     ended = await self._recover(job, row.submitter)
             except SubmissionLost:
                 continue
@@ -98,7 +99,7 @@ class JobRunner:
         timeout = timedelta(seconds=self._settings.request_timeout_seconds)
         return Job(
             row.job_id,
-            self._engines[row.provider],
+            replace(self._engines[row.provider], dataset_id=row.dataset_id),  # of when it was submitted
             inputs_of(runs),
             time.monotonic() + max(row.seconds_left, self._settings.poll_seconds * LEAST_POLLS),
             submitted_from=row.created_at,
@@ -119,7 +120,7 @@ class JobRunner:
 
     async def _submit(self, job: Job) -> JobOutcome | None:
         try:
-            await self._submission.submit(job)
+            await self.submission.submit(job)
         except Unresolved as error:
             self._note_refusal(error.__cause__)
             return await self._leave(job, error.message)
@@ -127,24 +128,24 @@ class JobRunner:
             self._note_refusal(error)
             logger.warning("job_not_accepted job_id=%s reason=%s", job.job_id, error.code)
             code = "provider_unavailable" if isinstance(error, UnreadableReply) else error.code
-            submitter = self._submission.submitter
+            submitter = self.submission.submitter
             await self._database.run(store.fail_unsubmitted, job.job_id, submitter, code, error.message)
             return self._outcome(job, "postponed")
         return None if job.snapshot_id else await self._give_up(job)
 
     async def _recover(self, job: Job, from_submitter: str) -> JobOutcome | None:
-        submitter = self._submission.submitter
+        submitter = self.submission.submitter
         if not await self._database.run(store.take, job.job_id, submitter, from_submitter):
             raise SubmissionLost("Another process has taken over the submission of a job.")
         try:
-            return None if await self._submission.recover(job) else await self._give_up(job)
+            return None if await self.submission.recover(job) else await self._give_up(job)
         except Unresolved as error:
             self._note_refusal(error.__cause__)
             return await self._leave(job, error.message)
 
     async def _give_up(self, job: Job) -> JobOutcome:
         """Close a job that the vendor never accepted; what still travels in it may be asked at once."""
-        await self._database.run(store.give_up_unsubmitted, job.job_id, self._submission.submitter)
+        await self._database.run(store.give_up_unsubmitted, job.job_id, self.submission.submitter)
         return self._outcome(job, "released")
 
     # --- submitted, ready ------------------------------------------------------------------------

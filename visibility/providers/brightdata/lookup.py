@@ -76,8 +76,7 @@ class Lookup:
         listed = [
             snapshot
             for snapshot in await self._client.snapshots(job.engine.dataset_id, since)
-            if snapshot.snapshot_id not in foreign
-            and (snapshot.created is None or since <= snapshot.created <= until)
+            if snapshot.snapshot_id not in foreign and (snapshot.created is None or since <= snapshot.created <= until)
         ]
         if not listed:
             return None, False

@@ -33,9 +33,9 @@ MOST_SUBMISSIONS = 6
 BREAKER_THRESHOLD = 5
 BREAKER_SECONDS = 30
 
-# Jobs that this process is submitting at this moment. A submitter of this process that is not in here has been
-# cancelled, though the process lives: its job is lost and may be taken over at once.
-_under_way: set[UUID] = set()
+# Who in this process is submitting which job at this moment. A submitter of this process whose job is not in here
+# has been cancelled, though the process lives: the job is lost and may be taken over at once.
+_under_way: set[tuple[str, UUID]] = set()
 _submitters_here: set[str] = set()
 
 
@@ -47,7 +47,7 @@ class SubmissionLost(VisibilityError):
 
 def is_under_way(submitter: str, job_id: UUID) -> bool | None:
     """Tell whether this process is submitting the job; None when the submitter is another process."""
-    return job_id in _under_way if submitter in _submitters_here else None
+    return (submitter, job_id) in _under_way if submitter in _submitters_here else None
 
 
 class Submission:
@@ -79,14 +79,22 @@ class Submission:
         self.submitter = submitter
         _submitters_here.add(submitter)
 
+    def announce(self, job_id: UUID) -> None:
+        """Let others in this process see that the submission is alive; before its row can be seen."""
+        _under_way.add((self.submitter, job_id))
+
+    def retract(self, job_id: UUID) -> None:
+        """End the announcement."""
+        _under_way.discard((self.submitter, job_id))
+
     @contextmanager
     def under_way(self, job_id: UUID) -> Iterator[None]:
-        """Let others in this process see that the submission is alive."""
-        _under_way.add(job_id)
+        """Announce the submission while it lasts."""
+        self.announce(job_id)
         try:
             yield
         finally:
-            _under_way.discard(job_id)
+            self.retract(job_id)
 
     async def submit(self, job: Job) -> None:
         """Get a job accepted that was claimed just now, and save its snapshot id.
