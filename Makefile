@@ -15,7 +15,7 @@ export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fix bench lock
+.PHONY: help setup demo up down test chaos check fix bench lock
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,6 +33,9 @@ down: .venv/ready ## Stop what was started; the data stays
 
 test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no key, no network)
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about half an hour)
+	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 tests/flows/test_kill.py tests/flows/test_faults.py $(ARGS)
 
 check: .venv/ready ## Format, lint, types, import rules, function and file lengths
 	$(BIN)/ruff format --check .

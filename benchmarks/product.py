@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ import psycopg2
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
+from benchmarks.attribution import attributed
 from benchmarks.usage import Usage, spent_since, usage_now
 from flows.org_evaluation import org_evaluation
 from tasks import resources
@@ -50,16 +52,18 @@ def counting(database_url: str) -> Iterator[Counted]:
     """Count every statement of every engine of this process, and look at Postgres's connections meanwhile."""
     counted, ended = Counted(), threading.Event()
 
-    def count(*_arguments: Any) -> None:
-        counted.statements += 1
+    def add(*arguments: Any) -> None:
+        *_, parameters, _context, executemany = arguments
+        one_by_one = executemany and not isinstance(parameters, dict)  # a dict: many rows in one statement
+        counted.statements += len(parameters) if one_by_one else 1
 
-    event.listen(Engine, "before_cursor_execute", count)
+    event.listen(Engine, "before_cursor_execute", add)
     watcher = threading.Thread(target=_watch, args=(database_url, counted, ended), daemon=True)
     watcher.start()
     try:
         yield counted
     finally:
-        event.remove(Engine, "before_cursor_execute", count)
+        event.remove(Engine, "before_cursor_execute", add)
         ended.set()
         watcher.join()
 
@@ -76,19 +80,38 @@ def _watch(database_url: str, counted: Counted, ended: threading.Event) -> None:
                 counted.connections = max(counted.connections, int(clients))
 
 
-async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int) -> tuple[list[Usage], Counted]:
-    """Evaluate the org once to warm up and then `runs` times, one date each."""
+@dataclass
+class Measured:
+    """What `measure` returns: usage and summary of each run, and where the CPU of one more run went."""
+
+    counted: Counted
+    usages: list[Usage] = field(default_factory=list)
+    batch_ids: list[UUID] = field(default_factory=list)
+    profile: dict[str, float] = field(default_factory=dict)
+
+
+async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int, profiled: int) -> Measured:
+    """Evaluate the org once to warm up, `runs` times measured, `profiled` times sampled; one date each."""
     assert settings.database_url is not None
-    usages: list[Usage] = []
+    days = (first_date + timedelta(days=number) for number in count())
+
+    async def evaluate() -> UUID:
+        return (await org_evaluation(org_id, triggered_by="benchmark", run_date=next(days))).batch_id
+
     async with resources.opened(settings):
-        await org_evaluation(org_id, triggered_by="benchmark", run_date=first_date)
+        await evaluate()
         with counting(settings.database_url) as counted:
-            for number in range(1, runs + 1):
+            measured = Measured(counted)
+            for _ in range(runs):
                 before, statements = usage_now(), counted.statements
-                await org_evaluation(org_id, triggered_by="benchmark", run_date=first_date + timedelta(days=number))
-                usages.append(spent_since(before))
+                measured.batch_ids.append(await evaluate())
+                measured.usages.append(spent_since(before))
                 counted.per_run.append(counted.statements - statements)
-    return usages, counted
+        with attributed() as spent:
+            for _ in range(profiled):
+                await evaluate()
+    measured.profile = {component: round(seconds / profiled, 4) for component, seconds in spent.most_common()}
+    return measured
 
 
 def main() -> None:
@@ -100,14 +123,17 @@ def main() -> None:
     parser.add_argument("--time-scale", type=float, default=60.0)
     parser.add_argument("--first-date", type=date.fromisoformat, required=True)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--profiled", type=int, default=0, help="further runs that are sampled by component")
     given = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     settings = Settings(database_url=given.database_url).for_sandbox(given.sandbox_url, given.time_scale)
-    usages, counted = asyncio.run(measure(settings, given.org_id, given.first_date, given.runs))
+    measured = asyncio.run(measure(settings, given.org_id, given.first_date, given.runs, given.profiled))
     result = {
-        "usages": [usage.as_dict() for usage in usages],
-        "statements": counted.per_run,
-        "connections": counted.connections,
+        "usages": [usage.as_dict() for usage in measured.usages],
+        "batch_ids": [str(batch_id) for batch_id in measured.batch_ids],
+        "statements": measured.counted.per_run,
+        "connections": measured.counted.connections,
+        "profile": measured.profile,
         "rss_mb": round(psutil.Process().memory_info().rss / 1e6),
     }
     print(json.dumps(result))

@@ -66,10 +66,10 @@ class Stage:
         if (record := running(self.data_folder, "prefect-server")) is not None:
             stop(self.data_folder, record)
 
-    def program(self, module: str, sandbox_url: str, first_date: date, runs: int) -> Any:
+    def program(self, module: str, sandbox_url: str, first_date: date, *options: str) -> Any:
         """Run `benchmarks.bare` or `benchmarks.product`; return the JSON that it prints."""
         command = ["-m", module, "--org-id", str(self.org.org_id), "--database-url", self.database_url]
-        command += ["--sandbox-url", sandbox_url, "--first-date", first_date.isoformat(), "--runs", str(runs)]
+        command += ["--sandbox-url", sandbox_url, "--first-date", first_date.isoformat(), *options]
         environment = {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
         return json.loads(self._run(command, environment).splitlines()[-1])
 

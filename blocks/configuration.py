@@ -22,7 +22,7 @@ from blocks.bright_data import BrightDataCredentials
 from blocks.database import ResultsDatabase
 from blocks.openai import AzureOpenAICredentials, OpenAICredentials
 from visibility.errors import ConfigurationError
-from visibility.settings import Settings
+from visibility.settings import Settings, read_settings
 
 BlockType = TypeVar("BlockType", bound=Block)
 
@@ -32,7 +32,7 @@ async def settings_from_blocks() -> Settings:
 
     Raises ConfigurationError for a document that no longer fits its block, and for keys that neither have.
     """
-    settings = Settings()
+    settings = read_settings()
     name = settings.blocks
     if name is None:
         return settings

@@ -11,8 +11,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import TerminationSignal
 from prefect.flows import Flow
 from prefect.logging import get_run_logger
+from prefect.logging.loggers import flow_run_logger
 
-from tasks.alert import send_alert
+from tasks.alert import deliver, send_alert
 from tasks.batch import fail_batch, show_failed_batch
 from tasks.resources import current
 from visibility.batches import OpenBatch, kept_lease
@@ -93,9 +94,14 @@ def reason_of(error: BaseException) -> str:
 
 async def alert_on_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Hook: the process died; may run in another process, so it only alerts."""
-    await send_alert(f"{flow.name} {flow_run.name} crashed", state.message or "no reason was given")
+    await _alert_from_hook(flow, flow_run, "crashed", state)
 
 
 async def alert_on_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Hook: somebody cancelled the run; may run in another process, so it only alerts."""
-    await send_alert(f"{flow.name} {flow_run.name} was cancelled", state.message or "no reason was given")
+    await _alert_from_hook(flow, flow_run, "was cancelled", state)
+
+
+async def _alert_from_hook(flow: Flow[..., Any], flow_run: FlowRun, happened: str, state: State[Any]) -> None:
+    title = f"{flow.name} {flow_run.name} {happened}"
+    await deliver(title, state.message or "no reason was given", flow_run_logger(flow_run, flow), flow_run.id)

@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before Prefect is imported, which takes 2 s: help 
     org_evaluation_command()
 
 import asyncio
+from asyncio import Future
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -50,17 +51,21 @@ async def org_evaluation(
             if not batch.progress.nothing_left:
                 await hold_credits(batch.batch_id, batch.progress.uncharged)
                 await start_batch(batch.batch_id, batch.lease_owner)
-                profile = await load_profile(batch)
+                profile = asyncio.ensure_future(load_profile(batch))  # while the vendors work: only reading needs it
                 await asyncio.gather(*(ask_and_evaluate(batch, model, profile, problems) for model in batch.models))
                 await problems.tolerate(settle_usage(batch.batch_id))
             summary = await complete_batch(batch.batch_id, batch.lease_owner)
         return summary.raise_if_failed()
 
 
-async def ask_and_evaluate(batch: OpenBatch, model: str, profile: OrgProfile, problems: Problems) -> None:
+async def ask_and_evaluate(batch: OpenBatch, model: str, profile: Future[OrgProfile], problems: Problems) -> None:
     """Ask one model and read its answers as they arrive; what fails here leaves the other models alone."""
     arrivals = Arrivals()
+
+    async def evaluate() -> None:
+        await evaluate_answers(batch, model, await profile, arrivals)
+
     await asyncio.gather(
         problems.tolerate(arrivals.closing(ask_questions(batch.batch_id, model, arrivals))),
-        problems.tolerate(evaluate_answers(batch, model, profile, arrivals)),
+        problems.tolerate(evaluate()),
     )

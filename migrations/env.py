@@ -5,8 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from visibility.settings import Settings
-from visibility.store.database import url_from
+from visibility.settings import read_settings
+from visibility.store.embedded import url_from
 from visibility.store.server import sqlalchemy_url
 from visibility.store.tables import Base
 
@@ -22,7 +22,7 @@ given: Connection | None = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = create_engine(sqlalchemy_url(url_from(Settings())))
+    engine = create_engine(sqlalchemy_url(url_from(read_settings())))
     with engine.begin() as opened:
         run(opened)
     engine.dispose()

@@ -16,11 +16,12 @@ RETRY_AFTER_SECONDS = 2.0
 
 
 class Clock:
-    """Draws how long things take; real seconds come out."""
+    """Draws how long things take; real seconds come out, those of LLM calls are kept for the accounting."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._llm_calls = 0
+        self.llm_seconds: list[float] = []
 
     def now(self) -> float:
         return time.monotonic()
@@ -38,9 +39,9 @@ class Clock:
         if not self._options.latency:
             return
         self._llm_calls += 1
-        await asyncio.sleep(
-            self._draw(f"llm|{self._llm_calls}", LLM_MEDIAN_SECONDS, LLM_LEAST_SECONDS, LLM_MOST_SECONDS)
-        )
+        seconds = self._draw(f"llm|{self._llm_calls}", LLM_MEDIAN_SECONDS, LLM_LEAST_SECONDS, LLM_MOST_SECONDS)
+        self.llm_seconds.append(seconds)
+        await asyncio.sleep(seconds)
 
     def retry_after(self) -> tuple[int, int]:
         """Return how long a throttled client should wait, as whole seconds (1 or more) and as milliseconds."""

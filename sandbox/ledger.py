@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from sandbox.jobs import Job, Slot, echo_id
@@ -90,6 +91,7 @@ def _job(job: Job, status: str) -> dict[str, Any]:
         "engine": job.engine,
         "status": status,
         "inputs": len(job.slots),
+        "seconds": round(job.seconds, 6),
         "sold": sum(ready and slot.sold for slot in job.slots),
         "usable": sum(ready and slot.usable for slot in job.slots),
         "failed": sum(ready and slot.error_code is not None for slot in job.slots),
@@ -104,4 +106,5 @@ def _llm(state: State) -> dict[str, Any]:
     fields = ("calls", "input_tokens", "cached_tokens", "output_tokens", "searches")
     purposes: Counter[str] = sum((usage.purposes for usage in state.usage.values()), Counter())
     totals = {name: sum(getattr(usage, name) for usage in state.usage.values()) for name in fields}
-    return {**totals, "purposes": dict(purposes), "models": models}
+    seconds = median(state.clock.llm_seconds) if state.clock.llm_seconds else None
+    return {**totals, "purposes": dict(purposes), "models": models, "median_seconds": seconds}

@@ -50,6 +50,7 @@ class State:
         self.throttled.clear()
         self.faults.struck.clear()
         self.usage.clear()
+        self.clock.llm_seconds.clear()
         self.prompt_prefixes.clear()
         self.slack.clear()
 

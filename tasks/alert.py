@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from html import escape
+from typing import TypeAlias
+from uuid import UUID
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
-from prefect.logging import get_logger, get_run_logger
+from prefect.logging import get_run_logger
+from prefect.logging.loggers import LoggingAdapter
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from visibility.settings import Settings
+
+Logger: TypeAlias = logging.Logger | LoggingAdapter
 
 PATIENCE_SECONDS = 5.0
 LONGEST_TEXT = 3000  # characters; Slack cuts at 40,000, a person earlier
@@ -20,19 +25,23 @@ LONGEST_TEXT = 3000  # characters; Slack cuts at 40,000, a person earlier
 
 @task(name="send alert", cache_policy=NO_CACHE)
 async def send_alert(title: str, text: str) -> bool:
-    """Send to the configured Slack webhook block and write to the log; return whether Slack took it.
+    """Deliver an alert about the flow that runs; never raises."""
+    return await deliver(title, text, get_run_logger(), flow_run.id)
+
+
+async def deliver(title: str, text: str, logger: Logger, flow_run_id: UUID | str | None) -> bool:
+    """Write to the log and send to the configured Slack webhook block; return whether Slack took it.
 
     Never raises and waits at most `PATIENCE_SECONDS`: an alert that cannot be delivered must neither fail nor
-    hold up the flow it speaks of.
+    hold up the flow it speaks of. Hooks call it as it is, because a task outside of a flow cannot log.
     """
-    logger = get_run_logger() if FlowRunContext.get() else get_logger("alert")  # hooks run outside of any flow
     logger.error("ALERT %s: %s", title, text)
     try:
         block_name = Settings().slack_webhook_block
         if block_name is None:
             return False
         async with asyncio.timeout(PATIENCE_SECONDS):
-            status = await _post(block_name, _message(title, text))
+            status = await _post(block_name, _message(title, text, flow_run_id))
     except Exception as error:  # whatever it is, the log line above has been written
         logger.warning("the alert could not be delivered to Slack: %s", type(error).__name__)
         return False
@@ -50,8 +59,8 @@ async def _post(block_name: str, message: str) -> int:
     return int(response.status_code)
 
 
-def _message(title: str, text: str) -> str:
-    """Write the alert as Slack reads it, with a link to the flow run when one runs."""
-    url = url_for("flow-run", flow_run.id) if flow_run.id else None
-    where = f"\n<{url}>" if url else ""
-    return f"*{escape(title, quote=False)}*\n{escape(text[:LONGEST_TEXT], quote=False)}{where}"
+def _message(title: str, text: str, flow_run_id: UUID | str | None) -> str:
+    """Write the alert as Slack reads it, with a link to the flow run."""
+    url = url_for("flow-run", flow_run_id) if flow_run_id else None
+    link = f"\n<{url}>" if url else ""
+    return f"*{escape(title, quote=False)}*\n{escape(text[:LONGEST_TEXT], quote=False)}{link}"

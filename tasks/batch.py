@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import date
-from importlib import import_module
 from uuid import UUID
 
 from prefect import task
@@ -65,7 +63,6 @@ def describe(batch: OpenBatch) -> str:
 @task(name="start", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 async def start_batch(batch_id: UUID, lease_owner: str) -> None:
     """Set the batch running, also when a failed one is resumed."""
-    asyncio.get_running_loop().run_in_executor(None, import_module, "pandas")  # a second, spent while vendors work
     await current().database.run(store.start, batch_id, lease_owner)
 
 

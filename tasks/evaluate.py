@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from uuid import UUID
 
 from prefect import task
@@ -31,6 +33,7 @@ from visibility.store.findings import unevaluated
 async def evaluate_answers(batch: OpenBatch, model: str, profile: OrgProfile, arrivals: Arrivals) -> EvaluationCounts:
     """Evaluate what is stored already, then every answer as it arrives; failed ones are tried once more."""
     expected = batch.progress.expected // len(batch.models)
+    asyncio.get_running_loop().run_in_executor(None, import_module, "pandas")  # a second, spent while vendors work
     progress = await ModelProgress.begin(model, expected, sandbox=current().settings.sandbox)
     batch_id = batch.batch_id
     resumed = batch.progress.unevaluated > 0 or (task_run.run_count or 1) > 1

@@ -27,7 +27,7 @@ PERCENT = {
 }  # fmt: skip
 LEGEND = (
     "n = what a figure rests on (first table: its unit) · [low–high] = 95 % interval · voice = share of voice, by text "
-    "or by brand namings · rank 1 = named first · sentiment −1…1 · – = no valid denominator"
+    "or by brand namings · rank 1 = named first · sentiment −1 to 1 · – = no valid denominator"
 )
 NOTHING = "–"
 WIDTH_OF_A_FILE = 110
@@ -77,7 +77,11 @@ def group_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
     """Return one row per model and per location, every figure with its n, the mention rate with its interval."""
     groups = {**summary.by_model, **summary.by_location}
     return [
-        {"": group, "coverage": _coverage(figures), **{title: show(figures.get(key)) for key, title in COLUMNS.items()}}
+        {
+            "": printable(group),
+            "coverage": _coverage(figures),
+            **{title: show(figures.get(key)) for key, title in COLUMNS.items()},
+        }
         for group, figures in groups.items()
     ]
 
@@ -123,7 +127,7 @@ def as_markdown(summary: OrgEvaluationSummary) -> str:
     ]
     for title, counted in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
         if counted:
-            rows = [{"name": escaped(row.name), "found in": f"{row.answers} of {row.n} answers"} for row in counted]
+            rows = [{"name": row.name, "found in": f"{row.answers} of {row.n} answers"} for row in counted]
             parts += [f"## {title}", _markdown_table(rows)]
     parts += [money_line(summary), f"batch `{summary.batch_id}`"]
     return "\n\n".join(parts)
@@ -153,7 +157,7 @@ def _groups_table(summary: OrgEvaluationSummary) -> Table:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for title in rows[0] if rows else ():
         table.add_column(title)
     for row in rows:
@@ -172,8 +176,8 @@ def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     if not rows:
         return ""
     titles = list(rows[0])
-    lines = [titles, ["---"] * len(titles), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = ["| " + " | ".join(map(escaped, line)) + " |" for line in (titles, *(row.values() for row in rows))]
+    return "\n".join((lines[0], "|---" * len(titles) + "|", *lines[1:]))
 
 
 def _coverage(figures: Mapping[str, Figure]) -> str:

@@ -9,7 +9,7 @@ import typer
 from deployments.local import prefect_server, sandbox_server, worker
 from deployments.local.processes import recorded, running, starting, stop
 from visibility.errors import VisibilityError
-from visibility.settings import Settings
+from visibility.settings import read_settings
 
 STOPPED_IN_ORDER = (worker.NAME, prefect_server.NAME, sandbox_server.NAME)
 
@@ -26,7 +26,7 @@ def up(
     ] = sandbox_server.TIME_SCALE,
 ) -> None:
     """Start Postgres, a Prefect server, the sandbox and a worker, unless they run."""
-    settings = Settings()
+    settings = read_settings()
     folder = settings.data_folder
     api_url = prefect_server.ensure_prefect_server(folder, database_url=settings.database_url, say=typer.echo)
     sandbox_url = sandbox_server.ensure_sandbox(folder, time_scale=time_scale, say=typer.echo)
@@ -44,7 +44,7 @@ def down() -> None:
     """Stop what was started here, by the recorded processes; the data stays."""
     from visibility.store import embedded
 
-    settings = Settings()
+    settings = read_settings()
     stopped: list[str] = []
     for name in STOPPED_IN_ORDER:
         with starting(settings.data_folder, name):
@@ -58,7 +58,7 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """Show what runs."""
-    settings = Settings()
+    settings = read_settings()
     records = recorded(settings.data_folder)
     for record in records:
         alive = running(settings.data_folder, record.name) is not None

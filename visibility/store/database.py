@@ -82,17 +82,12 @@ def connect(settings: Settings) -> Database:
     The embedded one is migrated here; of a given one only an empty database is: the schema of a
     shared database changes when its owner says so. Raises ConfigurationError with the command then.
     """
-    url = url_from(settings)
+    url = embedded.url_from(settings)
     if settings.database_url is None:
         migrate.upgrade(url)
     else:
         migrate.require_current(url)
     return Database(url, settings.database_pool_size)
-
-
-def url_from(settings: Settings) -> str:
-    """Return the URL of the configured database, else of the embedded one, which is started for it."""
-    return settings.database_url or embedded.start(settings.data_folder)
 
 
 def _speak_utc(connection: Any, _record: object) -> None:

@@ -30,6 +30,7 @@ import psycopg2
 from filelock import FileLock, Timeout
 
 from visibility.errors import ConfigurationError, DatabaseUnavailable
+from visibility.settings import Settings
 
 DATABASES = ("visibility", "prefect")
 SYSTEM_USER = "embedded_postgres"
@@ -63,6 +64,11 @@ def url(data_folder: Path, database: str = "visibility") -> str:
     """Return the SQLAlchemy URL of a database of this server, whether it runs or not."""
     # the port is named lest PGPORT of the environment should be asked
     return f"postgresql+psycopg2://postgres@/{database}?host={quote(str(socket_folder(data_folder)))}&port={PORT}"
+
+
+def url_from(settings: Settings) -> str:
+    """Return the URL of the configured database, else of the embedded one, which is started for it."""
+    return settings.database_url or start(settings.data_folder)
 
 
 def start(data_folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -107,9 +107,15 @@ def _insert_evaluations(session: Session, evaluations: Sequence[Evaluation]) -> 
 
 
 def _insert(session: Session, model: type[Base], rows: Sequence[Row]) -> None:
-    """Insert what is not there; as one statement of many values, compiled once per process."""
+    """Insert what is not there; as one statement of many values, compiled once per process.
+
+    Without RETURNING, SQLAlchemy would send ON CONFLICT row by row.
+    """
     if rows:
-        session.connection().execute(insert(_table(model)).on_conflict_do_nothing(), rows)
+        table = _table(model)
+        session.connection().execute(
+            insert(table).on_conflict_do_nothing().returning(table.primary_key.columns[0]), rows
+        )
 
 
 def _table(model: type[Base]) -> Table:

@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from visibility.errors import VisibilityError
-from visibility.settings import Settings
+from visibility.settings import Settings, read_settings
 from visibility.store.database import connect
 from visibility.store.tenant_file import validated
 from visibility.store.tenants import Writer
@@ -49,7 +49,7 @@ def main(
 ) -> None:
     """Create or update partners, networks, orgs, questions, models, locations, schedules and balances."""
     try:
-        database = connect(Settings(database_url=database_url) if database_url else Settings())
+        database = connect(Settings(database_url=database_url) if database_url else read_settings())
         try:
             for path in files:
                 with database.transaction() as session:

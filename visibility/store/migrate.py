@@ -95,11 +95,11 @@ def _connection(url: str) -> Iterator[Connection]:
 
 def main(database_url: str | None = typer.Option(None, help="Postgres 14+; default: as configured")) -> None:
     """Bring the database to the schema of this version."""
-    from visibility.settings import Settings
-    from visibility.store.database import url_from
+    from visibility.settings import read_settings
+    from visibility.store.embedded import url_from
 
     try:
-        url = database_url or url_from(Settings())
+        url = database_url or url_from(read_settings())
         before = current(url)
         upgrade(url)
     except VisibilityError as error:

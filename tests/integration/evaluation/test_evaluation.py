@@ -272,7 +272,12 @@ def test_without_an_llm_the_rule_alone_decides(database: Database) -> None:
 def test_a_chunk_costs_at_most_six_statements(database: Database, sandbox: RunningSandbox) -> None:
     seeded = seed(database, [PRAISE] * 25)
     statements: list[str] = []
-    event.listen(database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def sent(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        # a list is sent row by row, a dict holds the values of one statement
+        statements.extend([statement] * (len(parameters) if many and not isinstance(parameters, dict) else 1))
+
+    event.listen(database.engine, "before_cursor_execute", sent)
     evaluate(database, sandbox, seeded)
     assert len(statements) <= 6, statements
 

@@ -1,0 +1,208 @@
+"""The deployments of prefect.yaml: they load, deploy twice, run on a worker; what dies or is cancelled there alerts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+import yaml
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectAlreadyExists, ParameterTypeError
+from prefect.flows import load_flow_from_entrypoint
+from prefect.states import Cancelling
+from prefect_slack import SlackWebhook
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from deployments.local import sandbox_environment
+from flows.org_evaluation import org_evaluation
+from sandbox.server import RunningSandbox, serve_in_thread
+from tasks import resources
+from tests.support.seed import QUESTIONS, seed_org
+from visibility.settings import Settings
+from visibility.store.database import Database
+from visibility.store.tables import Batch, ProviderJob
+
+REPOSITORY = Path(__file__).parents[2]
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+POOL = "suite"
+QUEUE_WITHOUT_WORKER = "executed-by-the-test"
+CHANGES_WITH_TIME = {"updated", "last_polled", "status"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+
+
+def run_prefect(api_url: str, *arguments: str, **environment: str) -> str:
+    """Run Prefect's command line as a person does; return what it says."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=REPOSITORY,
+        env={**os.environ, "PREFECT_API_URL": api_url, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_api: str) -> str:
+    """The API of a server on which everything is deployed."""
+    with SyncPrefectClient(prefect_api) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    run_prefect(prefect_api, "deploy", "--all", WORK_POOL=POOL)
+    return prefect_api
+
+
+@pytest.mark.slow
+async def test_deploying_again_changes_nothing(deployed: str, prefect: str) -> None:
+    first = await stored_deployments()
+    run_prefect(deployed, "deploy", "--all", WORK_POOL=POOL)
+    assert await stored_deployments() == first
+    assert {deployment["name"] for deployment in first} >= {deployment["name"] for deployment in DEPLOYMENTS}
+
+
+async def stored_deployments() -> list[dict[str, Any]]:
+    async with get_client() as client:
+        found = await client.read_deployments()
+    return [one.model_dump(exclude=CHANGES_WITH_TIME) for one in sorted(found, key=lambda one: one.name)]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: str(deployment["name"]))
+def test_an_entrypoint_loads_and_takes_its_parameters(deployment: dict[str, Any]) -> None:
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == deployment["name"] and flow.retries == 0
+    required = {name: str(uuid4()) for name in flow.parameters.required}
+    flow.validate_parameters({**required, **deployment.get("parameters", {})})
+    with pytest.raises(ParameterTypeError, match="valid UUID"):
+        flow.validate_parameters(dict.fromkeys(required, "no-uuid"))
+
+
+async def test_a_wrong_uuid_is_refused_before_anything_is_written(
+    prefect: str, database: Database, settings: Settings
+) -> None:
+    async with resources.opened(settings):
+        with pytest.raises(ParameterTypeError, match=r"org_id.*valid UUID"):
+            await org_evaluation("no-uuid")  # type: ignore[arg-type]
+    assert count(database, Batch) == 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One scheduled evaluation, the environment of its process, and where its alerts arrive."""
+
+    flow_run: FlowRun
+    environment: dict[str, str]
+    vendors: RunningSandbox
+    database: Database
+
+    def wait(self, happened: Callable[[], Any], seconds: float = 45) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := happened()):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {self.state()}"
+            time.sleep(0.2)
+        return value
+
+    def state(self) -> str:
+        with SyncPrefectClient(self.environment["PREFECT_API_URL"]) as client:
+            state = client.read_flow_run(self.flow_run.id).state
+        return f"{state and state.name}"
+
+    def alerts(self) -> list[str]:
+        messages = httpx.get(f"{self.vendors.url}/_slack", timeout=10).json()["messages"]
+        return [message["body"]["text"] for message in messages]
+
+
+def count(database: Database, table: type) -> int:
+    with database.transaction() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+@pytest.fixture
+def vendors() -> Iterator[RunningSandbox]:
+    """Simulated vendors that leave seconds between asking and answering."""
+    with serve_in_thread(time_scale=12) as running:
+        running.learn({"name": "Northwind Heating", "websites": [], "questions": list(QUESTIONS)})
+        yield running
+
+
+@pytest.fixture
+async def run(
+    deployed: str, prefect: str, database: Database, database_url: str, vendors: RunningSandbox, tmp_path: Path
+) -> Run:
+    """A flow run of the deployment, in a queue that no worker serves."""
+    slack = f"slack-{uuid4().hex[:12]}"
+    await SlackWebhook(url=SecretStr(f"{vendors.url}/slack/x")).save(slack)
+    with database.transaction() as session:
+        org_id = seed_org(session, questions=1, locations=(("US", None, None),))
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name("org-evaluation/org-evaluation")
+        flow_run = await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"org_id": str(org_id)}, work_queue_name=QUEUE_WITHOUT_WORKER
+        )
+    environment = {
+        **os.environ,
+        **sandbox_environment(Settings(database_url=database_url), vendors.url, 12),
+        "DATABASE_URL": database_url,
+        "SLACK_WEBHOOK_BLOCK": slack,
+        "PREFECT_API_URL": prefect,
+        "PREFECT_LOCAL_STORAGE_PATH": str(tmp_path / "results"),
+    }
+    return Run(flow_run, environment, vendors, database)
+
+
+@contextmanager
+def executing(run: Run) -> Iterator[psutil.Process]:
+    """Execute the flow run as the container of a deployment does; the process of the flow itself, at work."""
+    process = subprocess.Popen(
+        command("flow-run", "execute", str(run.flow_run.id)), cwd=REPOSITORY, env=run.environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        run.wait(lambda: count(run.database, ProviderJob))
+        (flow_process,) = psutil.Process(process.pid).children()
+        yield flow_process
+        process.wait(timeout=45)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_flow_process_is_one_alert(run: Run) -> None:
+    with executing(run) as flow_process:
+        flow_process.send_signal(signal.SIGKILL)
+    assert run.state() == "Crashed"
+    (message,) = run.alerts()
+    assert "org-evaluation" in message and "crashed" in message and str(run.flow_run.id) in message
+
+
+@pytest.mark.slow
+def test_a_cancelled_flow_run_is_one_alert_and_its_batch_says_so(run: Run) -> None:
+    with executing(run), SyncPrefectClient(run.environment["PREFECT_API_URL"]) as client:
+        client.set_flow_run_state(run.flow_run.id, Cancelling(message="cancelled by ana"))
+    assert run.state() == "Cancelled"
+    (message,) = run.alerts()
+    assert "was cancelled" in message
+    with run.database.transaction() as session:
+        status, error, lease = session.execute(select(Batch.status, Batch.error, Batch.lease_owner)).one()
+    assert (status, lease) == ("failed", None) and "cancelled" in error
