@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -39,9 +38,9 @@ LOOP = "event loop and what no component owns"
 
 
 @contextmanager
-def attributed() -> Iterator[Counter[str]]:
+def attributed() -> Iterator[dict[str, float]]:
     """CPU seconds by component while the body runs, all threads; empty where threads have no CPU clock (macOS)."""
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = {}
     ended = threading.Event()
     sampler = threading.Thread(target=_sample, args=(spent, ended), daemon=True)
     usual = sys.getswitchinterval()
@@ -55,23 +54,23 @@ def attributed() -> Iterator[Counter[str]]:
         ended.set()
         if sampler.ident is not None:
             sampler.join()
-        del spent[BENCHMARK]
+        spent.pop(BENCHMARK, None)
 
 
-def _sample(spent: Counter[str], ended: threading.Event) -> None:
+def _sample(spent: dict[str, float], ended: threading.Event) -> None:
     before = _cpu_clocks()
     while not ended.wait(EVERY_SECONDS):
         now, frames = _cpu_clocks(), sys._current_frames()
         for thread, seconds in now.items():
-            used = seconds - before.get(thread, 0.0)
-            if used > 0:
-                spent[component_of(frames.get(thread))] += used
+            if (used := seconds - before.get(thread, 0.0)) > 0:
+                component = component_of(frames.get(thread))
+                spent[component] = spent.get(component, 0.0) + used
         before = now
 
 
 def _cpu_clocks() -> dict[int, float]:
     """Return the CPU seconds of every living thread of this process by its identifier."""
-    clocks = {}
+    clocks: dict[int, float] = {}
     for thread in threading.enumerate():
         if thread.ident is not None:
             try:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -82,11 +83,12 @@ def _watch(database_url: str, counted: Counted, ended: threading.Event) -> None:
 
 @dataclass
 class Measured:
-    """What `measure` returns: usage and summary of each run, and where the CPU of one more run went."""
+    """Usage, batch and start (seconds since the epoch) of each run; CPU seconds per run by component."""
 
     counted: Counted
     usages: list[Usage] = field(default_factory=list)
     batch_ids: list[UUID] = field(default_factory=list)
+    began: list[float] = field(default_factory=list)
     profile: dict[str, float] = field(default_factory=dict)
 
 
@@ -104,13 +106,15 @@ async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int,
             measured = Measured(counted)
             for _ in range(runs):
                 before, statements = usage_now(), counted.statements
+                measured.began.append(time.time())
                 measured.batch_ids.append(await evaluate())
                 measured.usages.append(spent_since(before))
                 counted.per_run.append(counted.statements - statements)
         with attributed() as spent:
             for _ in range(profiled):
                 await evaluate()
-    measured.profile = {component: round(seconds / profiled, 4) for component, seconds in spent.most_common()}
+    by_size = sorted(spent.items(), key=lambda part: -part[1])
+    measured.profile = {component: round(seconds / profiled, 4) for component, seconds in by_size}
     return measured
 
 
@@ -130,6 +134,7 @@ def main() -> None:
     measured = asyncio.run(measure(settings, given.org_id, given.first_date, given.runs, given.profiled))
     result = {
         "usages": [usage.as_dict() for usage in measured.usages],
+        "began": measured.began,
         "batch_ids": [str(batch_id) for batch_id in measured.batch_ids],
         "statements": measured.counted.per_run,
         "connections": measured.counted.connections,

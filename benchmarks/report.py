@@ -15,10 +15,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 110  # characters of the table where the output is no terminal
+
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure; without a budget it explains another. `unit` is part of what is shown."""
+    """One measured figure, the median of `samples` where there are any; without a budget it explains another."""
 
     number: str
     what: str
@@ -39,15 +41,34 @@ class Figure:
 
 
 def show(figures: list[Figure]) -> None:
-    """Print the table."""
+    """Print the table, then the notes, which are sentences and would make it unreadable."""
     table = Table(title="Figures against budgets (lower is better)")
-    for column in ("", "what", "figure", "budget", "verdict", "note"):
-        table.add_column(column, justify="right" if column in ("figure", "budget") else "left")
+    for column in ("", "what", "budget", "figure", "unit", "n", "verdict"):
+        table.add_column(column, justify="right" if column in ("figure", "budget", "n") else "left")
     for figure in figures:
         budget = "" if figure.budget is None else f"≤ {figure.budget:g}"
-        shown = "–" if figure.value is None else f"{figure.value:.4g} {figure.unit}".strip()
-        table.add_row(figure.number, figure.what, shown, budget, figure.verdict, figure.note)
-    Console().print(table)
+        shown = "–" if figure.value is None else f"{figure.value:.4g}"
+        table.add_row(
+            figure.number, figure.what, budget, shown, figure.unit, str(max(len(figure.samples), 1)), figure.verdict
+        )
+    console = Console(width=max(Console().width, WIDTH), highlight=False)
+    console.print(table)
+    for figure in figures:
+        if figure.note:
+            console.print(f"{figure.number} {figure.what}: {figure.note}.", soft_wrap=True)
+
+
+def missed(figures: list[Figure]) -> list[Figure]:
+    """Return the figures that are beyond their budget."""
+    return [figure for figure in figures if figure.verdict == "MISSED"]
+
+
+def conclusion(figures: list[Figure]) -> str:
+    """Say in one line how many budgets are kept, and which are not."""
+    budgeted = [figure for figure in figures if figure.budget is not None]
+    beyond = [f"{figure.number} ({figure.what})" for figure in missed(figures)]
+    kept = f"{len(budgeted) - len(beyond)} of {len(budgeted)} budgets kept"
+    return f"{kept}; missed: {', '.join(beyond)}." if beyond else f"{kept}."
 
 
 def write(figures: list[Figure], folder: Path) -> Path:

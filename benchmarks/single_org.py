@@ -2,76 +2,105 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import asyncio
 import time
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from statistics import median
+from typing import Any
 
 import httpx
 
+from benchmarks import critical_path, starting, tokens
 from benchmarks.report import Figure
 from benchmarks.stage import Evaluated, Stage
+from visibility.domain import OrgProfile
+from visibility.llm.catalog import known_model
+from visibility.llm.client import LlmClient
 from visibility.llm.prompts import load_prompt
+from visibility.names import name_variations
+from visibility.reading import AnswerReading, OpenAnswer, Reading, open_answer, reading_request
+from visibility.settings import LlmSettings, Settings
+from visibility.store.findings import load_answers
 
-COLD_DAY, WARM_DAY = date(2024, 1, 1), date(2024, 1, 2)
+COLD_DAY, WARM_DAY = date(2024, 1, 1), date(2024, 2, 1)
 FIRST_BARE_DAY, FIRST_PRODUCT_DAY = date(2022, 1, 1), date(2023, 1, 1)  # one batch per org and date
-CALLS_REPLACED = 3  # per answer: is it a mention, its sentiment, the competitors; each sends the answer
 DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
+COMMAND_TIME_SCALE = 60  # of the commands whose start and calls are looked at; the critical path has its own
 
 
-def measure(stage: Stage, *, runs: int, time_scale: float) -> list[Figure]:
-    """Run everything that single orgs are measured by."""
-    cold = stage.evaluate(COLD_DAY, time_scale)  # starts the Prefect server and the sandbox
-    warm = stage.evaluate(WARM_DAY, time_scale)
+@dataclass(frozen=True)
+class Plan:
+    """How often each thing is run, and with which seeds and scale the critical path."""
+
+    runs: int = 7
+    seeds: Sequence[int] = (11, 12, 13)
+    runs_per_seed: int = 3
+    time_scale: float = 15
+    cold_starts: int = 3
+    warm_starts: int = 3
+    profiled: int = 3
+
+
+QUICK = Plan(runs=2, seeds=(13,), runs_per_seed=1, time_scale=30, cold_starts=1, warm_starts=1, profiled=1)
+
+
+def measure(stage: Stage, plan: Plan) -> list[Figure]:
+    """Run everything that single orgs are measured by; about 5 minutes for the usual plan."""
+    cold = [_cold(stage, COLD_DAY + timedelta(days=number)) for number in range(plan.cold_starts)]
+    days = [WARM_DAY + timedelta(days=number) for number in range(plan.warm_starts)]
+    warm = [stage.evaluate(day, COMMAND_TIME_SCALE) for day in days]
     return [
-        *_cpu_and_database(stage, runs),
-        _critical_path(stage, warm),
-        *_calls(stage, cold, warm),
-        *_tokens(stage, warm),
-        *_prefect_runs(stage, warm),
-        *_starting(stage, cold, warm),
+        *_cpu_and_database(stage, plan),
+        *critical_path.measure(stage, seeds=plan.seeds, runs=plan.runs_per_seed, time_scale=plan.time_scale),
+        *_calls(stage, cold[0], warm[0]),
+        *_tokens(stage, warm[0]),
+        *_prefect_runs(stage, warm[0]),
+        *starting.figures(stage, cold, warm, helps=plan.cold_starts),
     ]
 
 
-def _cpu_and_database(stage: Stage, runs: int) -> list[Figure]:
-    """P1 and P10, at zero vendor latency, with everything imported and warm."""
-    sandbox_url = stage.sandbox("sandbox-without-latency", "--no-latency", "--seed", "11")
-    bare = [usage["cpu_seconds"] for usage in stage.program("benchmarks.bare", sandbox_url, FIRST_BARE_DAY, runs)]
-    product = stage.program("benchmarks.product", sandbox_url, FIRST_PRODUCT_DAY, runs)
-    ours = [usage["cpu_seconds"] for usage in product["usages"]]
-    walls = [usage["wall_seconds"] for usage in product["usages"]]
-    ratio = median(ours) / median(bare)
-    statements = [float(count) for count in product["statements"]]
+def _cold(stage: Stage, day: date) -> Evaluated:
+    """Evaluate with a command that must start the Prefect server."""
+    stage.stop_prefect()
+    return stage.evaluate(day, COMMAND_TIME_SCALE)
+
+
+def _cpu_and_database(stage: Stage, plan: Plan) -> list[Figure]:
+    """P1 and P10, at zero vendor latency, everything imported and warm; bare before and after the product."""
+    url = stage.sandbox("sandbox-without-latency", "--no-latency", "--seed", "11")
+    runs = ("--runs", str(plan.runs))
+    bare = [*stage.program("benchmarks.bare", url, FIRST_BARE_DAY, *runs)]
+    product = stage.program("benchmarks.product", url, FIRST_PRODUCT_DAY, *runs, "--profiled", str(plan.profiled))
+    bare += stage.program("benchmarks.bare", url, FIRST_BARE_DAY + timedelta(days=100), *runs)
+    return [*_cpu(bare, product["usages"]), *_parts(product["profile"]), *_database(product)]
+
+
+def _cpu(bare: list[dict[str, float]], product: list[dict[str, float]]) -> list[Figure]:
+    floor, ours = [usage["cpu_seconds"] for usage in bare], [usage["cpu_seconds"] for usage in product]
+    walls = [usage["wall_seconds"] for usage in product]
+    note = "the budget is for 200 orgs in one process"
     return [
-        Figure(
-            "P1", "CPU per org ÷ bare, one org at a time", ratio, 1.3, "×", "budget is for 200 orgs in shards", ours
-        ),
+        Figure("P1", "CPU per org ÷ bare, one org at a time", median(ours) / median(floor), 1.3, "×", note, ours),
         Figure("P1", "CPU per org, product", median(ours), unit="s", samples=ours),
-        Figure("P1", "CPU per org, bare", median(bare), unit="s", samples=bare),
-        Figure("P1", "wall per org, product, no vendor latency", median(walls), unit="s", samples=walls),
-        Figure("P10", "database connections", product["connections"], 10),
-        Figure("P10", "statements per org", median(statements), 60, samples=statements),
-        Figure("P11", "memory after these runs", product["rss_mb"], 500, "MB RSS", "budget is for 100 orgs in flight"),
+        Figure("P1", "CPU per org, bare", median(floor), unit="s", samples=floor),
+        Figure("P1", "wall per org, product, vendors without latency", median(walls), unit="s", samples=walls),
     ]
 
 
-def _critical_path(stage: Stage, run: Evaluated) -> Figure:
-    """P4: from the first vendor submission's batch start to its end, over what vendors alone take."""
-    ((job_seconds, call_seconds, batch_seconds),) = stage.rows(
-        """
-        SELECT (SELECT max(extract(epoch FROM fetched_at - submitted_at)) FROM provider_jobs
-                WHERE job_id IN (SELECT provider_job_id FROM question_runs WHERE batch_id = :batch_id)),
-               (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) / 1000 FROM llm_calls
-                WHERE batch_id = :batch_id AND purpose = 'evaluation'),
-               (SELECT extract(epoch FROM completed_at - started_at) FROM evaluation_batches
-                WHERE batch_id = :batch_id)
-        """,
-        batch_id=run.batch_id,
-    )
-    vendors = float(job_seconds) + float(call_seconds)
-    note = f"{float(batch_seconds):.1f} s ÷ ({float(job_seconds):.1f} s job + {float(call_seconds):.2f} s call)"
-    return Figure("P4", "critical path, latencies of vendors", float(batch_seconds) / vendors, 1.10, "×", note)
+def _parts(profile: dict[str, float]) -> list[Figure]:
+    """Show where P1's CPU goes; sampled in further runs, so that the parts do not add up exactly."""
+    return [Figure("P1", f"of this: {name}", seconds, unit="s") for name, seconds in profile.items()]
+
+
+def _database(product: dict[str, Any]) -> list[Figure]:
+    statements = [float(sent) for sent in product["statements"]]
+    return [
+        Figure("P10", "database connections, one org", product["connections"], 10, note="of the product's pool of 10"),
+        Figure("P10", "statements per org", median(statements), 60, note="as sent to Postgres", samples=statements),
+        Figure("P11", "memory after these runs", product["rss_mb"], 500, "MB", "budget is for 100 orgs in flight"),
+    ]
 
 
 def _calls(stage: Stage, cold: Evaluated, warm: Evaluated) -> list[Figure]:
@@ -87,23 +116,45 @@ def _calls(stage: Stage, cold: Evaluated, warm: Evaluated) -> list[Figure]:
 
 
 def _tokens(stage: Stage, run: Evaluated) -> list[Figure]:
-    """P8: tokens against separate calls that would each send the answer, with a third of the rules each."""
-    ((calls, tokens_in, tokens_out, cost),) = stage.rows(
-        "SELECT count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd) FROM llm_calls"
-        " WHERE batch_id = :batch_id",
-        batch_id=run.batch_id,
-    )
-    ((characters,),) = stage.rows(
-        "SELECT sum(length(response_text)) FROM question_runs WHERE batch_id = :batch_id", batch_id=run.batch_id
-    )
-    rules = len(load_prompt("reading").text) * calls
-    rule_tokens = int(tokens_in) * rules / (rules + int(characters))
-    separate = rule_tokens + CALLS_REPLACED * (int(tokens_in) - rule_tokens) + int(tokens_out)
-    note = f"{int(tokens_in):,} in, {int(tokens_out):,} out; rules and answers split by characters"
-    return [
-        Figure("P8", "tokens ÷ separate calls", (int(tokens_in) + int(tokens_out)) / separate, 0.60, "×", note),
-        Figure("P8", "LLM cost per org", float(cost), 0.05, "USD"),
+    """P8: real token counts of the org's reading calls, against separate calls for the same answers."""
+    settings = Settings().for_sandbox(stage.sandbox("sandbox-reader", "--no-latency"), 1).llm
+    profile, read = asyncio.run(_read(stage, settings, run))
+    compared = tokens.compared(profile, read)
+    price = known_model(settings.evaluation_model, datetime.now(UTC).date())
+    given, taken = compared.mean_call
+    note = f"{sum(call.total for call in compared.combined):,} tokens; mean call {given:.0f} in, {taken:.0f} out"
+    calls = [
+        f"{len(way)} calls" for way in (compared.three_calls, compared.three_calls_where_named, compared.two_calls)
     ]
+    gated = "evaluation only where a name stands; not the replaced system"
+    return [
+        Figure("P8", "tokens ÷ three calls per answer", compared.ratio(compared.three_calls), 0.60, "×",
+               f"{note}; {calls[0]}"),
+        Figure("P8", "tokens ÷ three calls where a name stands, one else", compared.ratio(
+               compared.three_calls_where_named), None, "×", f"{calls[1]}; {gated}"),
+        Figure("P8", "tokens ÷ two calls where a name stands, one else", compared.ratio(compared.two_calls), None, "×",
+               f"{calls[2]}; {gated}"),
+        Figure("P8", "LLM cost per org", float(compared.cost_usd(price)), 0.05, "USD",
+               f"{price.name}, without reasoning tokens"),
+    ]  # fmt: skip
+
+
+async def _read(
+    stage: Stage, settings: LlmSettings, run: Evaluated
+) -> tuple[OrgProfile, list[tuple[OpenAnswer, AnswerReading]]]:
+    """Read the batch's answers once more, keeping requests and replies."""
+    rows = stage.rows("SELECT question_run_id FROM question_runs WHERE batch_id = :batch_id", batch_id=run.batch_id)
+    org, prompt = stage.org, load_prompt("reading").text
+    async with LlmClient(settings) as client:
+        names, _ = await name_variations(client, org.name, org.websites)
+        profile = OrgProfile(org.org_id, org.name, tuple(names), org.websites)
+        with stage.database.transaction() as session:
+            stored = load_answers(session, [row[0] for row in rows], org.org_id, "any answer: not a version")
+        answers = [open_answer(answer, profile) for answer in stored]
+        requests = [reading_request(profile, [answer]) for answer in answers]
+        model = settings.evaluation_model
+        replies = [await client.parse("evaluation", model, prompt, request, Reading) for request in requests]
+    return profile, [(answer, reply.answers[0]) for answer, (reply, _) in zip(answers, replies, strict=True)]
 
 
 def _prefect_runs(stage: Stage, run: Evaluated) -> list[Figure]:
@@ -113,32 +164,9 @@ def _prefect_runs(stage: Stage, run: Evaluated) -> list[Figure]:
     with httpx.Client(base_url=stage.prefect_api(), timeout=30) as api:
         chosen = {"flow_runs": {"id": {"any_": [flow_run_id]}}}
         task_runs = api.post("task_runs/count", json=chosen).raise_for_status().json()
-        flow_runs = api.post("flow_runs/count", json=chosen).raise_for_status().json()
-    return [Figure("P12", "task runs per org", task_runs, 12), Figure("P12", "flow runs per org", flow_runs, 1)]
-
-
-def _starting(stage: Stage, cold: Evaluated, warm: Evaluated) -> list[Figure]:
-    """P13: the command's help, and the way to the first vendor call."""
-    helps = [_help_seconds() for _ in range(3)]
+        children = {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run_id]}}}
+        subflows = api.post("flow_runs/count", json=children).raise_for_status().json()
     return [
-        Figure("P13", "--help", median(helps), 2.5, "s", samples=helps),
-        Figure("P13", "first vendor call, server running", _until_vendor(stage, warm), 6, "s"),
-        Figure("P13", "first vendor call, server to be started", _until_vendor(stage, cold), 25, "s"),
+        Figure("P12", "task runs per org", task_runs, 12),
+        Figure("P12", "flow runs per org, with those it starts", 1 + subflows, 1),
     ]
-
-
-def _help_seconds() -> float:
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "flows.org_evaluation", "--help"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def _until_vendor(stage: Stage, run: Evaluated) -> float:
-    """Seconds from the command's start to its first job; Postgres runs on the same clock."""
-    rows = stage.rows(
-        "SELECT extract(epoch FROM min(submitted_at)) FROM provider_jobs WHERE job_id IN"
-        " (SELECT provider_job_id FROM question_runs WHERE batch_id = :batch_id)",
-        batch_id=run.batch_id,
-    )
-    return float(rows[0][0]) - run.began

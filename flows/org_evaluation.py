@@ -49,11 +49,11 @@ async def org_evaluation(
         batch = await open_batch(org_id, triggered_by, user_id, check_run_date(run_date or today, today))
         async with working_on(batch):
             if not batch.progress.nothing_left:
-                await hold_credits(batch.batch_id, batch.progress.uncharged)
+                await hold_credits(batch.batch_id, batch.lease_owner, batch.progress.uncharged)
                 await start_batch(batch.batch_id, batch.lease_owner)
                 profile = asyncio.ensure_future(load_profile(batch))  # while the vendors work: only reading needs it
                 await asyncio.gather(*(ask_and_evaluate(batch, model, profile, problems) for model in batch.models))
-                await problems.tolerate(settle_usage(batch.batch_id))
+                await problems.tolerate(settle_usage(batch.batch_id, batch.lease_owner))
             summary = await complete_batch(batch.batch_id, batch.lease_owner)
         return summary.raise_if_failed()
 

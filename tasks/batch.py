@@ -20,7 +20,7 @@ from visibility.identity import new_owner
 from visibility.store import batches as store
 from visibility.store.batches import Opening
 from visibility.store.orgs import load_org
-from visibility.summary import OrgEvaluationSummary, complete, summarise_batch
+from visibility.summary import OrgEvaluationSummary, complete, fail, summarise_batch
 
 
 @task(name="open batch", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
@@ -82,10 +82,17 @@ async def complete_batch(batch_id: UUID, lease_owner: str) -> OrgEvaluationSumma
 
 
 async def fail_batch(batch_id: UUID, lease_owner: str, reason: str) -> None:
-    """Mark the batch failed with its reason and give its lease back; charge the half that is finished."""
-    database = current().database
-    if await database.run(store.finish, batch_id, lease_owner, status="failed", error=reason):
-        await database.run(settle, batch_id)
+    """Mark the batch failed with its reason; charge the half that is finished. Raises LeaseLost."""
+    resources = current()
+    await resources.database.run(
+        fail,
+        batch_id,
+        resources.extractor_version,
+        reason=reason,
+        coverage_threshold=resources.settings.coverage_threshold,
+        lease_owner=lease_owner,
+    )
+    await resources.database.run(store.with_lease, batch_id, lease_owner, settle)
 
 
 async def show_failed_batch(batch_id: UUID) -> None:

@@ -31,18 +31,22 @@ from visibility.store.findings import unevaluated
     cache_policy=NO_CACHE,
 )
 async def evaluate_answers(batch: OpenBatch, model: str, profile: OrgProfile, arrivals: Arrivals) -> EvaluationCounts:
-    """Evaluate what is stored already, then every answer as it arrives; failed ones are tried once more."""
+    """Evaluate what is stored already, then every answer as it arrives; failed ones are tried once more.
+
+    On a batch that was begun before, another process may store answers of a common vendor job without a word
+    to this one: they are looked for at the end.
+    """
     expected = batch.progress.expected // len(batch.models)
     asyncio.get_running_loop().run_in_executor(None, import_module, "pandas")  # a second, spent while vendors work
     progress = await ModelProgress.begin(model, expected, sandbox=current().settings.sandbox)
     batch_id = batch.batch_id
-    resumed = batch.progress.unevaluated > 0 or (task_run.run_count or 1) > 1
-    first = await _waiting(batch_id, model, profile) if resumed else []
+    again = (task_run.run_count or 1) > 1
+    first = await _waiting(batch_id, model, profile) if again or batch.progress.unevaluated else []
     counts = await evaluate_arrivals(first, arrivals, lambda ids: _read(batch_id, profile, ids), progress.advance)
-    if counts.failed:
-        again = await _read(batch_id, profile, await _waiting(batch_id, model, profile))
-        await progress.advance(again)
-        counts = total([replace(counts, failed={}), again])
+    if counts.failed or again or batch.progress.status != "pending":
+        rest = await _read(batch_id, profile, await _waiting(batch_id, model, profile))
+        await progress.advance(rest)
+        counts = total([replace(counts, failed={}), rest])
     await progress.finish()
     return counts
 

@@ -55,8 +55,11 @@ async def _record(call: LlmCall, batch_id: UUID, org_id: UUID) -> None:
 async def load_profile(batch: OpenBatch) -> OrgProfile:
     """Return whom the answers are read for; without the LLM the deterministic names serve, uncached."""
     names = core_variations(batch.org_name, batch.websites)
-    if current().llm is not None:
-        key = org_key(batch.org_name, batch.websites)
+    resources = current()
+    if resources.llm is not None:
+        # what the sandbox makes up must not serve a real evaluation
+        llm = f"{'sandbox ' if resources.settings.sandbox else ''}{resources.settings.llm.names_model}"
+        key = org_key(batch.org_name, batch.websites, llm)
         try:
             names = await find_name_variations(key, batch.org_name, batch.websites, batch.batch_id, batch.org_id)
         except VisibilityError as error:

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from visibility.domain import Org, expected_runs
-from visibility.errors import DatabaseUnavailable, InvalidInput, LeaseLost
+from visibility.errors import InvalidInput
 from visibility.identity import is_alive
 from visibility.store import batches as store
 from visibility.store.batches import Lease, Opening, Progress
@@ -20,7 +20,11 @@ from visibility.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch whose lease is ours, with what its steps need; small enough to travel between tasks."""
+    """A batch whose lease is ours, with what its steps need; small enough to travel between tasks.
+
+    `models` are the org's and those of an earlier manifest of the day: what was bought of a model that has been
+    removed since is still fetched, read and charged.
+    """
 
     batch_id: UUID
     lease_owner: str
@@ -52,8 +56,14 @@ async def open_org_batch(
         store.write_manifest(session, lease.batch_id, list(expected_runs(org, replicates)))
         return store.progress(session, lease.batch_id, extractor_version, max_attempts)
 
-    progress = await database.run(fill)
-    return OpenBatch(lease.batch_id, opening.lease_owner, org.org_id, org.name, org.websites, org.models, progress)
+    try:
+        progress = await database.run(fill)
+    except BaseException:
+        with suppress(Exception):  # then it lapses by itself; a second try would wait for the first one's lease
+            await asyncio.shield(database.run(store.release_lease, lease.batch_id, opening.lease_owner))
+        raise
+    models = tuple(dict.fromkeys((*org.models, *progress.models)))
+    return OpenBatch(lease.batch_id, opening.lease_owner, org.org_id, org.name, org.websites, models, progress)
 
 
 async def _wait_for_lease(
@@ -97,7 +107,7 @@ async def kept_lease(database: Database, batch_id: UUID, owner: str, seconds: fl
     async def renew() -> None:
         while not lost.is_set():
             await asyncio.sleep(seconds / 3)
-            with suppress(DatabaseUnavailable):  # the next renewal may come through before the lease lapses
+            with suppress(Exception):  # whatever it is, the next renewal may come through before the lease lapses
                 if not await database.run(store.renew_lease, batch_id, owner, seconds):
                     lost.set()
                     body.cancel()
@@ -107,7 +117,7 @@ async def kept_lease(database: Database, batch_id: UUID, owner: str, seconds: fl
         yield
     except asyncio.CancelledError:
         if lost.is_set() and body.uncancel() == 0:
-            raise LeaseLost(f"Another flow has taken over batch {batch_id}; this one stopped.") from None
+            raise store.lease_lost(batch_id) from None
         raise
     finally:
         renewing.cancel()

@@ -13,11 +13,12 @@ import tldextract
 
 # Site builders that give each customer a sub-domain and are not in the public-suffix list's private part.
 _HOSTING_SUFFIXES = (
-    "bigcartel.com", "blogspot.co.uk", "blogspot.ca", "blogspot.com.au", "blogspot.de", "blogspot.fr", "business.site",
-    "canva.site", "company.site", "ghost.io", "gitbook.io", "godaddysites.com", "hubspotpagebuilder.com", "jimdo.com",
-    "jimdofree.com", "jimdosite.com", "livejournal.com", "mailchimpsites.com", "medium.com", "mystrikingly.com",
-    "site123.me", "squarespace.com", "strikingly.com", "tumblr.com", "typepad.com", "ueniweb.com", "webnode.com",
-    "webnode.page", "weebly.com", "wix.com", "wordpress.com", "wpengine.com",
+    "bandcamp.com", "bigcartel.com", "blogspot.ca", "blogspot.co.uk", "blogspot.com.au", "blogspot.de", "blogspot.fr",
+    "business.site", "canva.site", "company.site", "ghost.io", "gitbook.io", "godaddysites.com", "hs-sites.com",
+    "hubspotpagebuilder.com", "jimdo.com", "jimdofree.com", "jimdosite.com", "livejournal.com", "mailchimpsites.com",
+    "medium.com", "mybigcommerce.com", "mykajabi.com", "mystrikingly.com", "site123.me", "squarespace.com",
+    "strikingly.com", "substack.com", "teachable.com", "thinkific.com", "tumblr.com", "typepad.com", "ueniweb.com",
+    "webnode.com", "webnode.page", "weebly.com", "wix.com", "wordpress.com", "wpengine.com", "yolasite.com",
 )  # fmt: skip
 # Hosts where an org has a page, never the host.
 _SHARED_HOSTS = (
@@ -119,7 +120,8 @@ def _sites(websites: tuple[str, ...]) -> frozenset[Site]:
         host = parts.hostname or ""
         domain = ascii_host(registrable_domain(host))
         path = parts.path.rstrip("/").lower()
-        query = frozenset(parts.query.lower().split("&")) - {""} if path.endswith(".php") else frozenset()
+        # "profile.php?id=…", "/store/apps/details?id=…": what else a query holds says nothing about the owner.
+        query = frozenset(part for part in parts.query.lower().split("&") if part.startswith("id="))
         sites.add(Site(domain, path, query) if is_shared_host(host) else Site(domain))
     return frozenset(sites)
 

@@ -20,9 +20,11 @@ from visibility.markdown_cards import (
     Piece,
     gather_cards,
     is_card_line,
+    is_list_head,
     is_numbered_title,
     section_ends,
     split_paragraph,
+    title_index,
 )
 from visibility.sentences import split_sentences
 
@@ -37,7 +39,8 @@ _LITERAL_NEWLINE = re.compile(r"\\r\\n|\\n")
 class Block:
     """One block, numbered from 1; offsets into the unaltered text, `end` exclusive.
 
-    `section_end` is the end of what the block heads: of the section for a heading, else its own end.
+    `section_end` is the end of what the block heads: of the section for a heading, else its own end. The title
+    over several sections (`is_title`) heads only what stands before the first of them.
     """
 
     number: int
@@ -45,6 +48,7 @@ class Block:
     end: int
     kind: BlockKind
     section_end: int
+    is_title: bool = False
 
 
 def split_blocks(text: str) -> list[Block]:
@@ -57,11 +61,12 @@ def split_blocks(text: str) -> list[Block]:
     pieces = _complete(_pieces(view, lines), lines) if len(lines) <= _MAX_LINES else list(_each_line(lines))
     pieces = gather_cards(pieces, lines)
     ends = section_ends(pieces, len(lines))
+    title = title_index(pieces)
     blocks: list[Block] = []
-    for piece, last_line in zip(pieces, ends, strict=True):
+    for index, (piece, last_line) in enumerate(zip(pieces, ends, strict=True)):
         for start, end in _spans(view, starts[piece.start], starts[piece.end] - 1, piece.kind):
             section_end = end if last_line is None else _trim(view, start, starts[last_line] - 1)[1]
-            blocks.append(Block(len(blocks) + 1, start, end, _kind(piece.kind), section_end))
+            blocks.append(Block(len(blocks) + 1, start, end, _kind(piece.kind), section_end, index == title))
     return blocks
 
 
@@ -73,7 +78,7 @@ def _line_view(text: str) -> str:
     view = text.replace("\r\n", " \n")
     for line_end in "\r\v\f\x85\u2028\u2029":
         view = view.replace(line_end, "\n")
-    if "\n" not in view and "\\n" in view:
+    if "\n" not in view.strip() and "\\n" in view:
         view = _LITERAL_NEWLINE.sub(lambda match: " " * (len(match.group()) - 1) + "\n", view)
     return view.replace("\x00", "\ufffd")
 
@@ -121,7 +126,9 @@ def _items(tokens: Sequence[Token], level: int, lines: Sequence[str]) -> Iterato
         is_card = (
             len(maps) == 1 and last == first + 1 and (is_card_line(lines[first]) or is_numbered_title(lines[first]))
         )
-        yield Piece("card_heading" if is_card else "list_item", first, last)
+        # "2. Name" with the points under it not indented: they are lists of their own for the parser.
+        is_head = len(maps) == 1 and last == first + 1 and is_list_head(lines, first)
+        yield Piece("card_heading" if is_card else "list_head" if is_head else "list_item", first, last)
 
 
 def _piece(token: Token, lines: Sequence[str]) -> Iterator[Piece]:
@@ -166,7 +173,8 @@ def _has_letter(line: str) -> bool:
 
 
 def _kind(kind: str) -> BlockKind:
-    return "sentence" if kind == "paragraph" else kind  # type: ignore[return-value]  # rules give no block
+    shown = {"paragraph": "sentence", "list_head": "list_item"}
+    return shown.get(kind, kind)  # type: ignore[return-value]  # rules give no block
 
 
 def _spans(view: str, start: int, end: int, kind: str) -> list[tuple[int, int]]:

@@ -16,20 +16,29 @@ _CARD_LINE = re.compile(
     rf"(?:[-*+•]\s+|\d{{1,3}}[.)]\s+)?(?:[^\w\s\[*_(<>|`]{{1,4}}\s?)?(?P<head>{_BOLD}|{_LABEL}|\*\*{_LABEL}\*\*)"
     r"(?:\([^()\n]{1,60}\)|\\?\[\d{1,3}\\?\]|[^\w\n\[(\\]|\d)*"
 )
-_PSEUDO_ITEM = re.compile(r"\s*(?:[•●▪◦‣·✓✔✅❌☑➤►▶👉⭐🔹🔸]|[–—]\s|\*\*[^*\n]{1,80}\*\*)")
+# What vendors write for list items where Markdown sees lines of a paragraph.
+_BULLET = re.compile(r"\s*(?:[•●▪◦‣·➤►▶]|[–—]\s|-(?=[^\W\d_])|\d{1,2}[.)．、](?:\s|(?=[^\W\d_])))")
+_TICK = re.compile(r"\s*[✓✔✅❌☑👉🔹🔸]")
+_PSEUDO_ITEM = re.compile(rf"{_BULLET.pattern}|{_TICK.pattern}|\s*(?:⭐|\*\*[^*\n]{{1,80}}\*\*)")
+_LIST_HEAD = re.compile(r"\s{0,3}\d{1,3}[.)]\s+\S")
+_POINT = re.compile(r"\s{0,3}[-*+]\s+\S")
+_CLOSING = re.compile(
+    r"\W*(?:bottom line|conclusion|disclaimer|final|in short|next steps|notes?|sources|summary|tips?)"
+)
 _DELIMITER_ROW = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _ENTITY_ITEM = re.compile(r"\s{0,20}(?:[-*+]|\d{1,3}[.)])\s{1,20}(?:\*\*|__|\[)(?![^*\n]{0,80}:\*\*|[^*\n]{0,80}\*\*:)")
 _NUMBERED_TITLE = re.compile(r"\s{0,3}\d{1,3}[.)]\s+(?:\*\*|__|\[)\w")
 _MAX_TITLE_CHARACTERS = 160
 _MAX_HEADING_WORDS = 12
 _DEPTHS = {"rule": 0, "heading": 1, "card": 7, "card_heading": 7}
+_LABEL_DEPTH = 8
 _MAX_CARD_LINE_CHARACTERS = 2500
 _MAX_CARD_CHARACTERS = 1200
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of lines, `end` exclusive, of one kind; `level` 1 to 6 for headings, 0 for the rest."""
+    """A stretch of lines, `end` exclusive, of one kind; `level` 1 to 6 for headings, 8 for "**Pros:**", else 0."""
 
     kind: str
     start: int
@@ -58,25 +67,44 @@ def split_paragraph(lines: Sequence[str], first: int, last: int) -> Iterator[Pie
     while number < last:
         rows = _table_rows(lines, number, last)
         if rows:
-            yield from _prose(begin, number)
+            yield from _prose(lines, begin, number)
             yield Piece("table_row", number, number + 1)
             yield from (Piece("table_row", row, row + 1) for row in range(number + 2, rows))
             begin = number = rows
             continue
         if is_card_line(lines[number]):
-            yield from _prose(begin, number)
-            yield Piece("card_heading", number, number + 1)
+            yield from _prose(lines, begin, number)
+            yield Piece("card_heading", number, number + 1, level=_LABEL_DEPTH * _is_label(lines[number]))
             begin = number + 1
-        elif _PSEUDO_ITEM.match(lines[number]) and number > first:
-            yield from _prose(begin, number)
+        elif _PSEUDO_ITEM.match(lines[number]) and number > first and not _is_nested(lines, begin, number):
+            yield from _prose(lines, begin, number)
             begin = number
         number += 1
-    yield from _prose(begin, last)
+    yield from _prose(lines, begin, last)
 
 
-def _prose(first: int, last: int) -> Iterator[Piece]:
-    if first < last:
-        yield Piece("paragraph", first, last)
+def _is_nested(lines: Sequence[str], begin: int, number: int) -> bool:
+    """Tell whether a line is indented below the item that begins at `begin`."""
+    return bool(_BULLET.match(lines[begin])) and _indent(lines[number]) > _indent(lines[begin])
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _prose(lines: Sequence[str], first: int, last: int) -> Iterator[Piece]:
+    """Yield the lines as one item of a list that Markdown does not know, else as a paragraph."""
+    if first >= last:
+        return
+    # A paragraph may begin with a tick; items come several in a row.
+    neighbours = (lines[first - 1] if first else "", lines[last] if last < len(lines) else "")
+    is_ticked = bool(_TICK.match(lines[first])) and any(map(_TICK.match, neighbours))
+    yield Piece("list_item" if is_ticked or _BULLET.match(lines[first]) else "paragraph", first, last)
+
+
+def is_list_head(lines: Sequence[str], number: int) -> bool:
+    """Tell whether a line is a numbered item right above points that are indented no deeper."""
+    return bool(_LIST_HEAD.match(lines[number])) and number + 1 < len(lines) and bool(_POINT.match(lines[number + 1]))
 
 
 def _table_rows(lines: Sequence[str], number: int, last: int) -> int:
@@ -110,7 +138,7 @@ def gather_cards(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
             members = tight
         tight_above = tight_above is not False and members == tight
         if _is_one_card(piece, members, lines):
-            gathered.append(Piece("card", piece.start, members[-1].end if members else piece.end))
+            gathered.append(Piece("card", piece.start, members[-1].end if members else piece.end, piece.level))
             index += len(members)
         else:
             gathered.append(piece)
@@ -135,7 +163,7 @@ def _members(pieces: Sequence[Piece], first: int, lines: Sequence[str]) -> list[
 
 
 def _is_label(line: str) -> bool:
-    return line.rstrip().rstrip("*_").endswith(":")
+    return line.rstrip().rstrip("*_").endswith(":") and not _CLOSING.match(line.lower())
 
 
 def _tight(members: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
@@ -158,7 +186,7 @@ def _is_one_card(head: Piece, members: Sequence[Piece], lines: Sequence[str]) ->
     entities = sum(bool(_ENTITY_ITEM.match(line)) for line in inside)
     groups = sum(not line.strip() for line in inside)
     # A list after an empty line ("**Tips**") is a section's: its items speak about different things.
-    many = {"table_row", "list_item"} if not inside[0].strip() else {"table_row"}
+    many = {"table_row", "list_item", "list_head"} if not inside[0].strip() else {"table_row"}
     return (
         sum(map(len, inside)) <= _MAX_CARD_CHARACTERS
         and entities < 2
@@ -173,16 +201,39 @@ def section_ends(pieces: Sequence[Piece], line_count: int) -> list[int | None]:
     A section ends at the next heading of its level or above, or at a rule. The title over several sections
     names the topic of the answer, so its own section ends at the next heading of any level.
     """
-    heads = [index for index, piece in enumerate(pieces) if piece.kind in _DEPTHS]
-    heads = [i for i in heads if pieces[i].kind != "rule" or i + 1 == len(pieces) or pieces[i + 1].kind != "heading"]
+    heads = _heads(pieces)
+    title = title_index(pieces)
     ends: list[int | None] = [None] * len(pieces)
     for place, index in enumerate(heads):
         if pieces[index].kind in ("heading", "card_heading"):
-            after = _next_peer(pieces, heads, place)
-            is_title = place == 0 and after == len(heads) and after > 2
-            after = 1 if is_title else after
+            after = 1 if index == title else _next_peer(pieces, heads, place)
             ends[index] = pieces[heads[after]].start if after < len(heads) else line_count
+    for index, piece in enumerate(pieces):
+        if piece.kind == "list_head":
+            ends[index] = _list_end(pieces, index)
     return ends
+
+
+def title_index(pieces: Sequence[Piece]) -> int | None:
+    """Return the index of the heading over all other sections, two or more; None when there is none."""
+    heads = _heads(pieces)
+    is_title = len(heads) > 2 and pieces[heads[0]].kind == "heading" and _next_peer(pieces, heads, 0) == len(heads)
+    return heads[0] if is_title else None
+
+
+def _heads(pieces: Sequence[Piece]) -> list[int]:
+    heads = [index for index, piece in enumerate(pieces) if piece.kind in _DEPTHS]
+    return [i for i in heads if pieces[i].kind != "rule" or i + 1 == len(pieces) or pieces[i + 1].kind != "heading"]
+
+
+def _list_end(pieces: Sequence[Piece], index: int) -> int:
+    """Return the line after the points that follow the item at `index` without an empty line."""
+    end = pieces[index].end
+    for place in range(index + 1, len(pieces)):
+        if pieces[place].kind != "list_item" or pieces[place].start != end:
+            break
+        end = pieces[place].end
+    return end
 
 
 def _next_peer(pieces: Sequence[Piece], heads: Sequence[int], place: int) -> int:

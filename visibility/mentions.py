@@ -10,11 +10,13 @@ from functools import lru_cache
 
 from visibility.domain import Span
 from visibility.folding import Folded, fold
-from visibility.markdown_blocks import split_blocks
+from visibility.markdown_blocks import Block, split_blocks
 from visibility.markdown_links import find_targets
 from visibility.name_patterns import NamePattern, begins_word, compile_name, ends_word
 
 __all__ = ["Span", "find_names", "find_passages", "merged", "share_of_voice"]
+
+_TITLE_WORDS = "a about an at company glance of our overview profile review reviews s summary the"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,13 @@ def find_passages(text: str, names: Iterable[str]) -> list[Span]:
     """
     hits = find_names(text, names)
     passages: list[Span] = []
-    for block in split_blocks(text) if hits else ():
+    blocks = split_blocks(text) if hits else []
+    for block in blocks:
         first = bisect_right(hits, block.start, key=lambda hit: hit.end)
         if first == len(hits) or hits[first].start >= block.end or _covers(passages, block.start):
             continue
-        passages.append(Span(block.start, block.section_end))
+        is_about_org = block.is_title and _is_only_name(text, block, hits)
+        passages.append(Span(block.start, blocks[-1].end if is_about_org else block.section_end))
     return passages
 
 
@@ -73,6 +77,16 @@ def merged(spans: Iterable[Span]) -> list[Span]:
         else:
             joined.append(span)
     return joined
+
+
+def _is_only_name(text: str, title: Block, hits: Sequence[Span]) -> bool:
+    """Tell "# Sun Life" and "# About Sun Life", over sections about it, from "# Alternatives to Sun Life"."""
+    rest, position = "", title.start
+    for span in merged([*hits, *_unread(text), Span(title.end, title.end + 1)]):
+        if position < title.end and span.end > position:
+            rest += f"{text[position : min(span.start, title.end)]} "
+            position = span.end
+    return all(word.casefold() in _TITLE_WORDS.split() for word in re.findall(r"[^\W\d_]+", rest))
 
 
 def _bounds(span: Span | tuple[int, int]) -> tuple[int, int]:
@@ -109,7 +123,9 @@ def _matcher(names: tuple[str, ...]) -> _Matcher | None:
     for pattern in patterns:
         first = pattern.first_word[0]
         by_first[first] = (*by_first.get(first, ()), pattern)
-    words = sorted({_head(pattern.first_word) for pattern in patterns}, key=len, reverse=True)
+    heads = {_head(pattern.first_word) for pattern in patterns}
+    heads |= {f"{pattern.first_word[0]}." for pattern in patterns if pattern.begins_dotted}
+    words = sorted(heads, key=len, reverse=True)
     return _Matcher(re.compile("|".join(map(re.escape, words))), by_first)
 
 

@@ -24,6 +24,8 @@ _AMPERSAND = (
 )
 _APOSTROPHES = "'’ʼ‘`"
 _APOSTROPHE = rf"(?:\\?[{_APOSTROPHES}]|&#39;|&#x27;|&apos;|&rsquo;)?"
+# Letters that the text may write with dots: "US" as "U.S." or "U. S."
+_CAPITALS = re.compile(r"\b[A-Z]{2,4}\b")
 _ABBREVIATIONS = "st dr mr mrs ms ft mt co inc bros corp ltd assn ave jr sr no"
 
 _KANA_PARTICLES = frozenset("はがをのにでともへや")
@@ -52,11 +54,15 @@ _RANGES = (
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """One name: `pattern` for folded text; `exact`, if any, for the text with its case kept."""
+    """One name: `pattern` for folded text; `exact`, if any, for the text with its case kept.
+
+    `begins_dotted` when the text may write the first word with dots: "U.S. Bank" for "US Bank".
+    """
 
     first_word: str
     pattern: re.Pattern[str]
     exact: re.Pattern[str] | None
+    begins_dotted: bool = False
 
 
 @lru_cache(maxsize=8192)
@@ -114,9 +120,12 @@ def compile_name(name: str) -> NamePattern | None:
     words = _words(folded)
     if not words:
         return None
+    dotted = frozenset(_CAPITALS.findall(fold(name, keep_case=True).text))
+    lower = frozenset(word.lower() for word in dotted)
     is_exact = _matches_case_sensitively(name)
-    exact = _pattern(fold(name, keep_case=True).text.strip()) if is_exact else None
-    return NamePattern(folded[slice(*words[0])], _pattern(folded), exact)
+    exact = _pattern(fold(name, keep_case=True).text.strip(), dotted) if is_exact else None
+    first_word = folded[slice(*words[0])]
+    return NamePattern(first_word, _pattern(folded, lower), exact, first_word in lower)
 
 
 def _matches_case_sensitively(name: str) -> bool:
@@ -136,22 +145,23 @@ def _words(name: str) -> list[tuple[int, int]]:
     return bounds
 
 
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile("".join(_parts(name)))
+def _pattern(name: str, dotted: frozenset[str]) -> re.Pattern[str]:
+    return re.compile("".join(_parts(name, dotted)))
 
 
-def _parts(name: str) -> Iterator[str]:
+def _parts(name: str, dotted: frozenset[str]) -> Iterator[str]:
     bounds = _words(name)
     words = [name[start:end] for start, end in bounds]
     gaps = [name[left[1] : right[0]] for left, right in pairwise(bounds)]
     index = 0
     while index < len(words):
-        yield _word(words[index], many=len(words) > 1)
+        word = words[index]
+        yield _capitals(word) if word in dotted else _word(word, many=len(words) > 1)
         if index + 2 < len(words) and words[index + 1].casefold() == "and":
             yield _AMPERSAND
             index += 1
         elif index + 1 < len(words):
-            yield _gap(gaps[index], words[index])
+            yield _gap(gaps[index], word, is_dotted=word in dotted)
         index += 1
     tail = re.escape(name[bounds[-1][1] :].strip())
     if tail:
@@ -165,9 +175,14 @@ def _word(word: str, *, many: bool) -> str:
     return re.escape(word)
 
 
-def _gap(gap: str, word: str) -> str:
+def _capitals(word: str) -> str:
+    """Return the word with or without dots; "us. Bank" is the end of a sentence."""
+    return rf"(?:{word}|{rf'\.{_SPACES}?'.join(word)}\.?)"
+
+
+def _gap(gap: str, word: str, *, is_dotted: bool) -> str:
     sign = gap.strip()
-    dot = r"\.?" if len(word) <= 2 or word.casefold() in _ABBREVIATIONS.split() else ""
+    dot = r"\.?" if (len(word) <= 2 and not is_dotted) or word.casefold() in _ABBREVIATIONS.split() else ""
     separator = rf"(?:{dot},?{_SPACE}|{_HYPHEN}|{_JOINED})"
     if sign in ("&", "+"):
         return _AMPERSAND

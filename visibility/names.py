@@ -44,10 +44,10 @@ async def name_variations(client: LlmClient, name: str, websites: Sequence[str])
     return _distinct([name, *core_variations(name, list(websites)), *added]), call
 
 
-def org_key(name: str, websites: Sequence[str]) -> str:
-    """Return the cache key: another name, website or prompt is another key."""
+def org_key(name: str, websites: Sequence[str], llm: str = "") -> str:
+    """Return the cache key: another name, website, prompt or `llm` (who was asked for the names) is another key."""
     prompt = load_prompt("names")
-    parts = [name.strip(), *sorted(website.strip() for website in websites), str(prompt.version), prompt.digest]
+    parts = [name.strip(), *sorted(website.strip() for website in websites), str(prompt.version), prompt.digest, llm]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -49,7 +49,10 @@ def without_legal_form(name: str) -> str:
     """Return the name without "Inc", "GmbH & Co. KG", "株式会社" and the like; the name when nothing else is left."""
     shorter = _LEGAL_BEGIN.sub("", _LEGAL_END.sub("", name))
     shorter = _tidy(basename(shorter)) or shorter
-    return shorter if len(shorter) > 1 and shorter.casefold() not in _LITTLE_WORDS.split() else name
+    if len(shorter) < 2 or shorter.casefold() in _LITTLE_WORDS.split():
+        return name
+    # "Best Buy Co., Inc." has two
+    return without_legal_form(shorter) if len(shorter) < len(name) else shorter
 
 
 def _tidy(name: str) -> str:
@@ -65,8 +68,10 @@ def _is_usable(candidate: str) -> bool:
 
 
 def _compounds(base: str) -> Iterator[str]:
-    """Yield the spaced, unspaced and hyphenated forms of a name of two or three parts."""
+    """Yield the spaced, unspaced and hyphenated forms of a name of two or three parts; of a longer one the spaced."""
     words = [part for word in _BREAK.split(base) if word for part in _camel_parts(word)]
+    if len(words) > 3:
+        yield " ".join(words)
     if len(words) not in (2, 3) or not all(any(map(str.isalnum, word)) for word in words):
         return
     yield " ".join(words)
@@ -96,9 +101,14 @@ def _acronym(base: str) -> Iterator[str]:
     telling = [word for word in words if word.casefold() not in _LITTLE_WORDS.split()]
     for chosen in (telling, words):
         letters = "".join(word[0] for word in chosen).upper()
-        if len(words) >= 3 and len(letters) >= 3 and letters.isalpha() and _has_case(letters):
+        if len(words) >= 3 and len(letters) >= 3 and letters.isalpha() and _has_case(letters) and _is_telling(letters):
             yield letters
             return
+
+
+def _is_telling(letters: str) -> bool:
+    """Tell whether an acronym is more than the trade's own: "FCU" is in the name of every federal credit union."""
+    return not is_trade_term(letters)
 
 
 def _has_case(letters: str) -> bool:

@@ -6,7 +6,7 @@ import re
 
 # An end mark with what belongs to it: quotes, brackets, emphasis, citation markers, "([source](url))".
 _END = re.compile(
-    r"(?:[.!?…]{1,6}(?P<wide>)|[。！？｡](?P<cjk>))[\"'”’»)\]*_」』）]{0,6}"
+    r"(?:[.!?…؟۔।॥።]{1,6}(?P<wide>)|[。！？｡](?P<cjk>))[\"'”’»)\]*_」』）]{0,6}"
     r"(?:\s?\\?\[\d{1,3}\\?\](?!\()|\s?\(?\[[^\[\]\n]{0,200}\]\([^()\s]{0,2000}\)\)?){0,8}[.]?"
 )
 _ABBREVIATION = re.compile(

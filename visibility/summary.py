@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from visibility.errors import BatchFailed
 from visibility.metrics import Figure, OrgMetrics, metrics_by, org_metrics
-from visibility.store.batches import finish
+from visibility.store.batches import finish, lease_lost
 from visibility.store.results import Results, load_results, top_cited_domains, top_competitors
 from visibility.store.summaries import BatchTotals, batch_totals
 
@@ -76,13 +76,34 @@ class OrgEvaluationSummary(BaseModel):
 def complete(
     session: Session, batch_id: UUID, extractor_version: str, *, coverage_threshold: float, lease_owner: str
 ) -> OrgEvaluationSummary:
-    """Set the batch completed or failed by its coverage, and summarise it."""
+    """Set the batch completed or failed by its coverage, and summarise it. Raises LeaseLost."""
     totals = batch_totals(session, batch_id, extractor_version)
     reason = failure_reason(totals, coverage_threshold)
     status = "failed" if reason else "completed"
     completed_at = finish(session, batch_id, lease_owner, status=status, error=reason)
-    totals = replace(totals, status=status, error=reason, completed_at=completed_at or totals.completed_at)
-    return summarise(session, totals, extractor_version)
+    if completed_at is None:
+        raise lease_lost(batch_id)
+    return summarise(
+        session, replace(totals, status=status, error=reason, completed_at=completed_at), extractor_version
+    )
+
+
+def fail(
+    session: Session,
+    batch_id: UUID,
+    extractor_version: str,
+    *,
+    reason: str,
+    coverage_threshold: float,
+    lease_owner: str,
+) -> None:
+    """Set the batch failed for a reason; one that is completed, and still covered, stays what it is.
+
+    A flow that is stopped after its last step, or that finds nothing to do, takes nothing away.
+    """
+    totals = batch_totals(session, batch_id, extractor_version)
+    if totals.status != "completed" or failure_reason(totals, coverage_threshold):
+        finish(session, batch_id, lease_owner, status="failed", error=reason)
 
 
 def summarise_batch(session: Session, batch_id: UUID, extractor_version: str) -> OrgEvaluationSummary:
@@ -106,18 +127,23 @@ def summarise(session: Session, totals: BatchTotals, extractor_version: str) -> 
 
 def failure_reason(totals: BatchTotals, threshold: float) -> str | None:
     """Say why a batch has failed; None when enough was answered and enough of the answers could be read."""
-    if totals.answered < threshold * totals.expected:
+    if _ratio(totals.answered, totals.expected) < threshold:
         failed = ", ".join(f"{number} {code}" for code, number in sorted(totals.failed.items()))
         return (
             f"Only {totals.answered} of {totals.expected} answers came back (threshold {threshold:.0%}); "
             f"missing: {failed}. Run it again to ask for the rest."
         )
-    if totals.evaluated < threshold * totals.answered:
+    if _ratio(totals.evaluated, totals.answered) < threshold:
         return (
             f"Only {totals.evaluated} of {totals.answered} answers could be read (threshold {threshold:.0%}). "
             "The answers are kept; run it again to read the rest."
         )
     return None
+
+
+def _ratio(part: int, whole: int) -> float:
+    """Return part ÷ whole, 1 for nothing of nothing; as a quotient: 0.55 × 20 is more than 11."""
+    return part / whole if whole else 1.0
 
 
 def _counts(totals: BatchTotals) -> dict[str, Any]:

@@ -42,9 +42,7 @@ def ensure_sandbox(
                 environment=child_environment(data_folder, {}), url=f"http://{HOST}:{port}", options=options,
             )  # fmt: skip
         url = str(record.url)
-        wait_until_healthy(
-            record, lambda: answers(f"{url}/_health"), timeout_seconds=START_TIMEOUT_SECONDS, say=say
-        )
+        wait_until_healthy(record, lambda: answers(f"{url}/_health"), timeout_seconds=START_TIMEOUT_SECONDS, say=say)
     return url
 
 

@@ -30,6 +30,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from deployments.local import sandbox_environment
+from deployments.local.processes import WITH_DEFAULT_SIGNALS
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import resources
@@ -127,6 +128,10 @@ class Run:
             state = client.read_flow_run(self.flow_run.id).state
         return f"{state and state.name}"
 
+    def batch_status(self) -> str | None:
+        with self.database.transaction() as session:
+            return session.scalar(select(Batch.status))
+
     def alerts(self) -> list[str]:
         messages = httpx.get(f"{self.vendors.url}/_slack", timeout=10).json()["messages"]
         return [message["body"]["text"] for message in messages]
@@ -206,3 +211,33 @@ def test_a_cancelled_flow_run_is_one_alert_and_its_batch_says_so(run: Run) -> No
     with run.database.transaction() as session:
         status, error, lease = session.execute(select(Batch.status, Batch.error, Batch.lease_owner)).one()
     assert (status, lease) == ("failed", None) and "cancelled" in error
+
+
+@contextmanager
+def serving(run: Run, log_file: Path) -> Iterator[None]:
+    """A process worker of the pool's default queue."""
+    arguments = ("worker", "start", "--pool", POOL, "--work-queue", "default", "--install-policy", "never")
+    environment = {**run.environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with log_file.open("w") as log:
+        started = [sys.executable, "-c", WITH_DEFAULT_SIGNALS, *command(*arguments)]
+        worker = subprocess.Popen(
+            started, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            yield
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(timeout=30)
+        finally:
+            worker.kill()
+            worker.wait()
+            print(log_file.read_text())
+
+
+@pytest.mark.slow
+def test_a_run_started_by_the_command_line_completes_on_a_process_worker(run: Run, tmp_path: Path) -> None:
+    api_url, org_id = run.environment["PREFECT_API_URL"], run.flow_run.parameters["org_id"]
+    arguments = ("--param", f"org_id={org_id}", "--watch", "--watch-timeout", "75")
+    with serving(run, tmp_path / "worker.log"):
+        said = run_prefect(api_url, "deployment", "run", "org-evaluation/org-evaluation", *arguments)
+    assert "Completed" in said and run.batch_status() == "completed"
+    assert run.alerts() == [] and run.vendors.accounting()["totals"]["records_sold"] == 3

@@ -29,7 +29,6 @@ from visibility.store.tables import (
     LlmCallRow,
     OrgEval,
     ProviderJob,
-    QuestionRunRow,
 )
 from visibility.summary import OrgEvaluationSummary
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import stamina
@@ -37,6 +39,8 @@ MAX_WAIT_SECONDS = 60.0
 BREAKER_FAILURES = 10  # in a row: a fault rate of 20 % reaches it once in ten million calls
 BREAKER_SECONDS = 15.0
 REFUSAL_SECONDS = 30.0
+
+SLOW_TO_IMPORT = ("openai", "openai.types.chat", "purgatory")
 
 
 class LlmClient:
@@ -72,6 +76,7 @@ class LlmClient:
         RetryableError when retries are used up or the circuit is open; ProviderRefused for key, quota or model;
         ItemError for a request that the vendor does not accept.
         """
+        await _import_libraries()
         price = self._models.get(model) or known_model(model, datetime.now(UTC).date())
         request = self._request(price, system, user, schema, cache_key or purpose)
         completion, latency_seconds = await self._send(request)
@@ -178,6 +183,12 @@ class LlmClient:
                 max_retries=0,
             )
         return self._sdk
+
+
+async def _import_libraries() -> None:
+    """Import what is slow to import (a second) in a thread, so that meanwhile questions can be asked."""
+    if not all(name in sys.modules for name in SLOW_TO_IMPORT):
+        await asyncio.to_thread(lambda: [import_module(name) for name in SLOW_TO_IMPORT])
 
 
 def _wait_before_retry(error: Exception) -> bool | float:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from sqlalchemy import func, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from visibility.domain import BatchKey, Location, Question
+from visibility.errors import LeaseLost
 from visibility.store.tables import Batch
 
 PERMANENT_ERRORS = (
@@ -20,6 +22,9 @@ PERMANENT_ERRORS = (
     "provider_not_configured",
     "content_refused",
 )
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts of a batch's question runs for one org at one extractor version."""
+    """Counts of a batch's question runs for one org at one extractor version; `models` are those of its manifest."""
 
     status: str
     expected: int
@@ -57,6 +62,7 @@ class Progress:
     failed_retryable: int
     unevaluated: int
     uncharged: int
+    models: Sequence[str]
 
     @property
     def nothing_left(self) -> bool:
@@ -160,9 +166,32 @@ def renew_lease(session: Session, batch_id: UUID, owner: str, seconds: float) ->
     return renewed.one_or_none() is not None
 
 
-def start(session: Session, batch_id: UUID, owner: str) -> bool:
-    """Set the batch running, also a failed or completed one that has work left."""
-    return _move(
+def with_lease(
+    session: Session,
+    batch_id: UUID,
+    owner: str,
+    work: Callable[Concatenate[Session, UUID, Arguments], Result],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result:
+    """Do `work(session, batch_id, …)`; nobody can take the batch over before this transaction ends.
+
+    Raises LeaseLost when somebody has: a process that was asleep must not reserve or charge beside its successor.
+    """
+    ours = select(Batch.batch_id).where(Batch.batch_id == batch_id, Batch.lease_owner == owner)
+    if session.execute(ours.with_for_update(key_share=True)).one_or_none() is None:
+        raise lease_lost(batch_id)
+    return work(session, batch_id, *args, **kwargs)
+
+
+def lease_lost(batch_id: UUID) -> LeaseLost:
+    """Return the error that stops a flow whose batch another one works on."""
+    return LeaseLost(f"Another flow has taken over batch {batch_id}; this one stopped.")
+
+
+def start(session: Session, batch_id: UUID, owner: str) -> None:
+    """Set the batch running, also a failed or completed one that has work left. Raises LeaseLost."""
+    started = _move(
         session,
         batch_id,
         owner,
@@ -171,6 +200,8 @@ def start(session: Session, batch_id: UUID, owner: str) -> bool:
         completed_at=None,
         error=None,
     )
+    if not started:
+        raise lease_lost(batch_id)
 
 
 def finish(session: Session, batch_id: UUID, owner: str, *, status: str, error: str | None = None) -> datetime | None:
@@ -225,7 +256,8 @@ _PROGRESS = text(
                            AND run.error_code <> ALL(:permanent)) AS failed_retryable,
         count(*) FILTER (WHERE run.status = 'answered' AND evaluation.evaluation_id IS NULL) AS unevaluated,
         count(*) FILTER (WHERE run.status = 'answered' AND evaluation.evaluation_id IS NOT NULL
-                           AND entry.entry_id IS NULL) AS uncharged
+                           AND entry.entry_id IS NULL) AS uncharged,
+        coalesce(array_agg(DISTINCT run.model) FILTER (WHERE run.model IS NOT NULL), '{}') AS models
     FROM evaluation_batches batch
     LEFT JOIN question_runs run ON run.batch_id = batch.batch_id
     LEFT JOIN org_evals evaluation ON evaluation.question_run_id = run.question_run_id

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# What the chat page shows above an answer and the scraper takes along, each on a line of its own.
-_BOILERPLATE = re.compile(r"\s*(?:Give feedback|ChatGPT said:)[ \t]*(?:\r?\n\s*|$)", re.IGNORECASE)
+# What the chat page shows above an answer and the scraper takes along, mostly on a line of its own; a sentence
+# that begins so ("Give feedback to …") goes on in small letters.
+_BOILERPLATE = re.compile(r"\s*(?i:Give feedback|ChatGPT said:)[ \t]*(?:\r?\n\s*|(?:\\n)+|$|(?=[A-Z#*]))")
 # Code first, so that `numbers[1]` in it stays; then `[1]` or `\[1\]`, but not `[1](…)`, `![1]`, `[[1]` or `[1][ref]`.
 _MARKER = re.compile(
     r"(?P<code>```.*?(?:```|\Z)|`[^`\n]+`)"
