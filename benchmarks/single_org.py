@@ -80,9 +80,11 @@ def _cpu_and_database(stage: Stage, plan: Plan) -> list[Figure]:
 def _cpu(bare: list[dict[str, float]], product: list[dict[str, float]]) -> list[Figure]:
     floor, ours = [usage["cpu_seconds"] for usage in bare], [usage["cpu_seconds"] for usage in product]
     walls = [usage["wall_seconds"] for usage in product]
-    note = "the budget is for 200 orgs in one process"
+    ratio = min(ours) / min(floor)  # what else runs on the machine only adds
+    medians = median(ours) / median(floor)
+    note = f"the least of each; of the medians {medians:.2f}; the budget is for 200 orgs in one process"
     return [
-        Figure("P1", "CPU per org ÷ bare, one org at a time", median(ours) / median(floor), 1.3, "×", note, ours),
+        Figure("P1", "CPU per org ÷ bare, one org at a time", ratio, 1.3, "×", note, ours),
         Figure("P1", "CPU per org, product", median(ours), unit="s", samples=ours),
         Figure("P1", "CPU per org, bare", median(floor), unit="s", samples=floor),
         Figure("P1", "wall per org, product, vendors without latency", median(walls), unit="s", samples=walls),

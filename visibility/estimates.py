@@ -9,7 +9,7 @@ from visibility.llm.catalog import TokenUse, known_model
 from visibility.settings import LlmSettings
 
 # `make bench` (P8) counts 1,097 tokens in and 66 out as the mean of the 60-answer example; rounded up, because real
-# answers are longer than the sandbox's and reasoning is billed as output: a quote that is too low is the product's loss.
+# answers are longer than the sandbox's and reasoning is billed as output: a quote too low is the product's loss.
 USUAL_READING = TokenUse(input=1200, cached=0, cache_writes=0, output=100)
 
 

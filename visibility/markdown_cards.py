@@ -22,8 +22,14 @@ _TICK = re.compile(r"\s*[✓✔✅❌☑👉🔹🔸]")
 _PSEUDO_ITEM = re.compile(rf"{_BULLET.pattern}|{_TICK.pattern}|\s*(?:⭐|\*\*[^*\n]{{1,80}}\*\*)")
 _LIST_HEAD = re.compile(r"\s{0,3}\d{1,3}[.)]\s+\S")
 _POINT = re.compile(r"\s{0,3}[-*+]\s+\S")
-_CLOSING = re.compile(
-    r"\W*(?:bottom line|conclusion|disclaimer|final|in short|next steps|notes?|sources|summary|tips?)"
+# "**Pros:**", "**Phone:** 555-0100": part of the card above. Any other bold line begins a card, "**Northwind:**" too.
+_LABEL_LINE = re.compile(r"[^\w*]*\*\*[^\w*]*(?P<words>[^*\n:]{2,60})(?::\s?\*\*|\*\*\s?:)")
+_FIELD = re.compile(
+    r"(?:(?:key|main|notable|other|top) )?(?:(?:dis)?advantages?|benefits|cons|(?:down|up)sides?|drawbacks|features"
+    r"|highlights|limitations|products|pros|services|special(?:i?ties|i[sz]es)|strengths?|weaknesses)\b"
+    r"|(?:best|good|great|ideal) (?:for|if)\b|what (?:customers|it|people|they|users|we)\b|why\b"
+    r"|(?:address|availability|contact|costs?|coverage|details|e-?mail|fees|hours|locations?|opening|overall|phone|pric"
+    r"|rates?|ratings?|reviews?|telephone|verdict|website)"
 )
 _DELIMITER_ROW = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _ENTITY_ITEM = re.compile(r"\s{0,20}(?:[-*+]|\d{1,3}[.)])\s{1,20}(?:\*\*|__|\[)(?![^*\n]{0,80}:\*\*|[^*\n]{0,80}\*\*:)")
@@ -163,7 +169,8 @@ def _members(pieces: Sequence[Piece], first: int, lines: Sequence[str]) -> list[
 
 
 def _is_label(line: str) -> bool:
-    return line.rstrip().rstrip("*_").endswith(":") and not _CLOSING.match(line.lower())
+    match = _LABEL_LINE.match(line)
+    return match is not None and _FIELD.match(match.group("words").lower()) is not None
 
 
 def _tight(members: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
@@ -207,7 +214,10 @@ def section_ends(pieces: Sequence[Piece], line_count: int) -> list[int | None]:
     for place, index in enumerate(heads):
         if pieces[index].kind in ("heading", "card_heading"):
             after = 1 if index == title else _next_peer(pieces, heads, place)
-            ends[index] = pieces[heads[after]].start if after < len(heads) else line_count
+            following = heads[after] if after < len(heads) else len(pieces)
+            while pieces[following - 1].kind == "rule":
+                following -= 1
+            ends[index] = pieces[following].start if following < len(pieces) else line_count
     for index, piece in enumerate(pieces):
         if piece.kind == "list_head":
             ends[index] = _list_end(pieces, index)

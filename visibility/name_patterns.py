@@ -177,7 +177,8 @@ def _word(word: str, *, many: bool) -> str:
 
 def _capitals(word: str) -> str:
     """Return the word with or without dots; "us. Bank" is the end of a sentence."""
-    return rf"(?:{word}|{rf'\.{_SPACES}?'.join(word)}\.?)"
+    dotted = rf"\.{_SPACES}?".join(word)
+    return rf"(?:{word}|{dotted}\.?)"
 
 
 def _gap(gap: str, word: str, *, is_dotted: bool) -> str:

@@ -72,7 +72,7 @@ def _found(text: str, spans: Sequence[Span]) -> list[str]:
         ("3M", "3M tape is 3m long", ["3M"]),
         ("Target", "Target has a target audience", ["Target"]),
         ("Apple", "an apple from Apple's store", ["Apple"]),
-        ("IBM", "ibm and I.B.M. are IBM", ["ibm", "I.B.M", "IBM"]),
+        ("IBM", "ibm and I.B.M. are IBM", ["ibm", "I.B.M.", "IBM"]),
         # "never inside link targets or e-mail addresses; link labels count"
         ("Sun Life", "[Sun Life](https://sun-life.ca/sun-life)", ["Sun Life"]),
         ("Sun Life", "[here](https://sun-life.ca) <https://sun-life.ca> https://sun-life.ca/x www.sun-life.ca", []),
@@ -136,10 +136,14 @@ TITLED = "# [Sun Life](https://s.ca): an overview\nIntro.\n\n## Pros\n- Cheap\n\
         ("**A**\nx\n\n**Sun Life**\nFirm.\n- cheap\n- fast\n\n**B**\ny", ["**Sun Life**\nFirm.\n- cheap\n- fast"]),
         (f"{CARD_WITH_LIST}\n\n**B**\n\n**Pros:**\n- x", [CARD_WITH_LIST]),
         ("**Sun Life**\nCheap.\n\n**Bottom line:**\nAsk both.", ["**Sun Life**\nCheap."]),
+        ("**Top picks**\n\n**Sun Life:**\nGood.\n\n**B:**\nBad.", ["**Sun Life:**\nGood."]),
+        ("**Sun Life**\n**Address:** Here\n**Phone:** 555\n\n**B**\nx",
+         ["**Sun Life**\n**Address:** Here\n**Phone:** 555"]),
         # headings
         ("### A\nBig.\n\n### Sun Life\nOne. Two.\n\n- x\n\n### B\ny", ["### Sun Life\nOne. Two.\n\n- x"]),
         ("## Best\n\n### 1. Sun Life\nGood.\n\n#### Price\nLow.\n\n### 2. B\nx",
          ["### 1. Sun Life\nGood.\n\n#### Price\nLow."]),
+        ("## Sun Life\nGood.\n\n---\n\n## B\nx", ["## Sun Life\nGood."]),
         ("## Insurers\nOne. Sun Life here. Two.\n\n## B\nx", ["Sun Life here."]),
         (TITLED, [TITLED]),
         ("# Alternatives to Sun Life\nTwo.\n\n## A\nx\n\n## B\ny", ["# Alternatives to Sun Life\nTwo."]),

@@ -6,16 +6,18 @@ import asyncio
 import dataclasses
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
 
 from tests.support.seed import seed_org
 from visibility.batches import OpenBatch, kept_lease, open_org_batch
 from visibility.domain import BatchKey, Org
-from visibility.errors import InvalidInput, LeaseLost
+from visibility.errors import DatabaseUnavailable, InvalidInput, LeaseLost, RetryableError
 from visibility.identity import is_alive, new_owner
 from visibility.store import batches as store
 from visibility.store.batches import Opening
@@ -178,6 +180,68 @@ async def test_a_flow_that_lost_its_lease_stops(database: Database, org: Org) ->
 
     with pytest.raises(LeaseLost, match="taken over"):
         await asyncio.wait_for(work(), 5)
+
+
+async def test_a_renewal_that_fails_for_any_reason_is_not_the_last(
+    database: Database, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await open_batch(database, org, opening(org, lease_seconds=0.6))
+    renew, failures = store.renew_lease, [RetryableError("deadlock"), RuntimeError("statement timeout")]
+
+    def renew_lease(*args: object) -> bool:
+        if failures:
+            raise failures.pop()
+        return renew(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "renew_lease", renew_lease)
+    async with kept_lease(database, batch.batch_id, batch.lease_owner, 0.6):
+        await asyncio.sleep(1.0)
+        with database.transaction() as session:
+            assert session.scalar(select(Batch.lease_expires_at > func.now()))
+    with database.transaction() as session:
+        assert session.scalar(select(Batch.lease_owner)) is None
+
+
+async def test_an_opening_that_breaks_gives_the_lease_back(
+    database: Database, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_connection(*args: object) -> None:
+        raise DatabaseUnavailable("The connection to Postgres was lost.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "write_manifest", lose_connection)
+        with pytest.raises(DatabaseUnavailable):
+            await open_batch(database, org)
+    async with asyncio.timeout(5):
+        assert (await open_batch(database, org)).progress.expected == 60
+
+
+async def test_a_batch_has_the_models_of_its_manifest_too(database: Database, org: Org) -> None:
+    how = opening(org)
+    await open_batch(database, org, how)
+    again = await open_batch(database, dataclasses.replace(org, models=("linkup", "gemini")), how)
+    assert again.models == ("linkup", "gemini", "chatgpt", "perplexity")
+
+
+def test_nobody_takes_a_batch_over_in_the_middle_of_a_step(database: Database, org: Org) -> None:
+    batch = asyncio.run(open_batch(database, org, opening(org, lease_owner=ELSEWHERE)))
+    expire_lease(database, batch.batch_id)
+    successor = opening(org)
+
+    def take_over() -> bool:
+        with database.transaction() as session:
+            return store.take_lease(session, successor).taken
+
+    def step(session: Session, batch_id: UUID) -> bool:
+        waiting = threads.submit(take_over)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        return True
+
+    with ThreadPoolExecutor(1) as threads, database.transaction() as session:
+        assert store.with_lease(session, batch.batch_id, ELSEWHERE, step)
+    with database.transaction() as session, pytest.raises(LeaseLost):
+        store.with_lease(session, batch.batch_id, ELSEWHERE, step)
 
 
 async def test_a_cancellation_from_outside_stays_a_cancellation(database: Database, org: Org) -> None:

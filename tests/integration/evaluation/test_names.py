@@ -70,6 +70,11 @@ def test_a_reply_that_breaks_the_schema_is_an_error_with_its_call() -> None:
     assert caught.value.call.purpose == "names"
 
 
+def test_names_of_the_sandbox_do_not_serve_a_real_evaluation() -> None:
+    keys = {org_key("Maple", [], llm) for llm in ("gpt-6-luna", "sandbox gpt-6-luna", "gpt-5.4-nano")}
+    assert len(keys) == 3
+
+
 def test_another_name_or_website_is_another_key() -> None:
     key = org_key("Maple", ["https://a.example", "https://b.example"])
     assert key == org_key("Maple", ["https://b.example", "https://a.example"])
