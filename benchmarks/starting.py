@@ -11,7 +11,7 @@ from statistics import median
 from benchmarks.report import Figure
 from benchmarks.stage import Evaluated, Stage
 
-STARTING_NOTE = "mostly importing Prefect, SQLAlchemy and the vendors' clients"
+STARTING_NOTE = "mostly imports: Prefect, the store with SQLAlchemy, flow and tasks (docs/performance.md)"
 
 
 def figures(stage: Stage, cold: Sequence[Evaluated], warm: Sequence[Evaluated], helps: int) -> list[Figure]:
@@ -23,7 +23,7 @@ def figures(stage: Stage, cold: Sequence[Evaluated], warm: Sequence[Evaluated], 
         Figure("P13", "--help", median(help_seconds), 2.5, "s", "does not import Prefect", help_seconds),
         Figure("P13", "first vendor call, server running", median(running), 6, "s", STARTING_NOTE, running),
         Figure("P13", "first vendor call, server to be started", median(started), 25, "s",
-               "mostly the Prefect server: its own imports and, the first time, its migrations", started),
+               "mostly the Prefect server: its imports and, in the first run, its migrations", started),
     ]  # fmt: skip
 
 

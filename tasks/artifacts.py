@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from visibility.display import as_markdown, group_rows, headline
 from visibility.domain import EvaluationCounts
 from visibility.summary import OrgEvaluationSummary
 
+PATIENCE_SECONDS = 10.0  # Prefect's client itself tries for a minute, call after call
+
 
 @dataclass
 class ModelProgress:
@@ -33,7 +36,7 @@ class ModelProgress:
     async def begin(cls, model: str, expected: int, *, sandbox: bool) -> ModelProgress:
         """Create the artifact at 0 %."""
         progress = cls(None, model, expected)
-        with shown_if_possible():
+        async with shown_if_possible():
             origin = " · SIMULATED (sandbox)" if sandbox else ""
             progress.artifact_id = await acreate_progress_artifact(0.0, description=f"answers of {model} read{origin}")
         return progress
@@ -52,23 +55,30 @@ class ModelProgress:
         await self._show(100.0)
 
     async def _show(self, percent: float) -> None:
-        if self.artifact_id is not None:
-            with shown_if_possible():
-                await aupdate_progress_artifact(self.artifact_id, percent)
+        """Update the artifact; one that Prefect did not take is not offered again."""
+        if self.artifact_id is None:
+            return
+        taken = False
+        async with shown_if_possible():
+            await aupdate_progress_artifact(self.artifact_id, percent)
+            taken = True
+        if not taken:
+            self.artifact_id = None
 
 
 async def publish_summary(summary: OrgEvaluationSummary) -> None:
     """Create the table of results per model and location, and the Markdown summary with coverage."""
     described = headline(summary)
-    with shown_if_possible():
+    async with shown_if_possible():
         await acreate_table_artifact(group_rows(summary), key="org-evaluation-results", description=described)
         await acreate_markdown_artifact(as_markdown(summary), key="org-evaluation-summary", description=described)
 
 
-@contextmanager
-def shown_if_possible() -> Iterator[None]:
-    """Log what Prefect does not take: a picture of the work must not fail the work."""
+@asynccontextmanager
+async def shown_if_possible() -> AsyncIterator[None]:
+    """Log what Prefect does not take in time: a picture of the work must neither fail nor hold up the work."""
     try:
-        yield
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
     except Exception as error:
         get_run_logger().warning("Prefect did not take an artifact: %s", type(error).__name__)

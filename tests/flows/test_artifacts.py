@@ -108,6 +108,22 @@ async def test_a_prefect_that_takes_no_artifacts_does_not_fail_the_evaluation(
     assert (await evaluate(settings, org_id)).status == "completed"
 
 
+async def test_a_prefect_that_does_not_answer_any_more_does_not_hold_up_the_evaluation(
+    prefect: str, settings: Settings, org_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[UUID] = []
+
+    async def hang(artifact_id: UUID, progress: float) -> None:
+        updates.append(artifact_id)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(artifacts, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(artifacts, "aupdate_progress_artifact", hang)
+    async with asyncio.timeout(30):
+        assert (await evaluate(settings, org_id)).status == "completed"
+    assert len(updates) == len(set(updates)) == 3
+
+
 @pytest.mark.parametrize(
     ("error", "attempts"),
     [
