@@ -49,7 +49,7 @@ async def find_name_variations(
 
 
 async def _record(call: LlmCall, batch_id: UUID, org_id: UUID) -> None:
-    await current().database.run(save_calls, [replace(call, batch_id=batch_id, org_id=org_id)])
+    await current().database.insist(save_calls, [replace(call, batch_id=batch_id, org_id=org_id)])
 
 
 async def load_profile(batch: OpenBatch) -> OrgProfile:

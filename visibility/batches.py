@@ -86,13 +86,17 @@ async def _wait_for_lease(
 
 
 def _take_checked_lease(session: Session, opening: Opening, dead: str | None) -> Lease:
-    """Take the lease; refuse (and roll back) when simulated and real answers would meet in one batch."""
+    """Take the lease; refuse (and roll back) when simulated answers would meet real answers or real money."""
     lease = store.take_lease(session, opening, dead_holder=dead)
-    if lease.sandbox != opening.sandbox:
-        kinds = {True: "the sandbox", False: "real vendors"}
+    if opening.sandbox and store.holds_real_batches(session):
         raise InvalidInput(
-            f"The batch of {opening.key.run_date} was asked of {kinds[lease.sandbox]} and cannot go on with "
-            f"{kinds[opening.sandbox]}; choose another --run-date or another database."
+            "This database holds evaluations of real vendors, and the sandbox would charge its real balances; "
+            "set DATABASE_URL or VISIBILITY_DATA_FOLDER to another place for the sandbox."
+        )
+    if lease.sandbox and not opening.sandbox:
+        raise InvalidInput(
+            f"The batch of {opening.key.run_date} was asked of the sandbox and cannot go on with real vendors; "
+            "choose another --run-date or another database."
         )
     return lease
 

@@ -70,7 +70,7 @@ async def evaluate_stored(
             # in a thread: a chunk of page-long texts would hold up every other org of this process
             opened = await asyncio.to_thread(lambda: [open_answer(answer, profile) for answer in answers])
             await reader.read_all(opened, answers_per_call)
-            saved = await database.run(save_evaluations, reader.evaluations, reader.calls)
+            saved = await database.insist(save_evaluations, reader.evaluations, reader.calls)
         return _counts(reader, saved), reader.fatal
 
     chunks = [run_ids[start : start + chunk] for start in range(0, len(run_ids), chunk)]

@@ -26,10 +26,17 @@ def _machine() -> str:
     return f"{socket.gethostname()}|{boot}|{namespace}"
 
 
+def _started(process_id: int) -> str:
+    """Return when a process started, in clock ticks since boot: a time of day would move when the clock is set."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:  # no /proc, or no such process, which psutil then says
+        return f"{psutil.Process(process_id).create_time():.2f}"
+
+
 def new_owner() -> str:
     """Return a name no other flow has: machine|process id|process start|random."""
-    started = psutil.Process().create_time()
-    return f"{_machine()}|{os.getpid()}|{started:.2f}|{uuid4().hex[:12]}"
+    return f"{_machine()}|{os.getpid()}|{_started(os.getpid())}|{uuid4().hex[:12]}"
 
 
 def is_alive(owner: str) -> bool | None:
@@ -39,6 +46,6 @@ def is_alive(owner: str) -> bool | None:
     try:
         process_id, started, _ = owner.removeprefix(f"{_machine()}|").split("|")
         process = psutil.Process(int(process_id))
-        return f"{process.create_time():.2f}" == started and process.status() != psutil.STATUS_ZOMBIE
+        return _started(process.pid) == started and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):
         return False

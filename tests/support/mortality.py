@@ -32,6 +32,7 @@ class Steps:
 
         class Watched:
             run = staticmethod(steps._around(database.run))
+            insist = staticmethod(steps._around(database.insist))
 
         return Watched()
 

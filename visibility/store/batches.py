@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from visibility.domain import BatchKey, Location, Question
@@ -121,6 +121,11 @@ def _lease_parameters(opening: Opening, dead_holder: str | None) -> dict[str, An
         "lease_seconds": opening.lease_seconds,
         "dead_holder": dead_holder,
     }
+
+
+def holds_real_batches(session: Session) -> bool:
+    """Return whether any batch of this database was asked of real vendors."""
+    return bool(session.scalar(select(exists().where(Batch.sandbox.is_(False)))))
 
 
 Manifest = list[tuple[Question, str, Location, int]]

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import stamina
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
+from visibility.errors import DatabaseUnavailable
 from visibility.settings import Settings
 from visibility.store import embedded, migrate
 from visibility.store.server import check_version, our_errors, sqlalchemy_url
@@ -64,6 +66,21 @@ class Database:
 
         # the thread logs and traces as the caller does
         return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, in_transaction)
+
+    async def insist(
+        self,
+        work: Callable[Concatenate[Session, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """As `run`, tried again while the database cannot be reached (up to 45 s): for what has been paid for.
+
+        `work` must be harmless to do twice, because a commit may have come through before the connection broke.
+        """
+        async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=12, timeout=45):
+            with attempt:
+                result = await self.run(work, *args, **kwargs)
+        return result
 
     def check(self) -> None:
         """Raise DatabaseUnavailable, ConfigurationError or UnsupportedDatabase when this server cannot serve."""

@@ -134,7 +134,7 @@ def test_life_is_told_by_process_and_start_time() -> None:
     owner = new_owner()
     *machine, process_id, started, token = owner.split("|")
     assert is_alive(owner) is True
-    assert is_alive("|".join([*machine, process_id, "1.00", token])) is False
+    assert is_alive("|".join([*machine, process_id, "1", token])) is False
     assert is_alive("|".join([*machine, "4194304", started, token])) is False
     assert is_alive(ELSEWHERE) is None
 
@@ -152,13 +152,23 @@ async def test_ten_flows_at_once_open_one_batch_and_one_has_it(database: Databas
         assert session.scalar(select(func.count()).select_from(QuestionRunRow)) == 60
 
 
-async def test_simulated_and_real_answers_never_meet_in_one_batch(database: Database, org: Org) -> None:
-    first = await open_batch(database, org)
+async def test_a_simulated_batch_does_not_go_on_with_real_vendors(database: Database, org: Org) -> None:
+    first = await open_batch(database, org, opening(org, sandbox=True))
     await database.run(store.release_lease, first.batch_id, first.lease_owner)
-    with pytest.raises(InvalidInput, match="cannot go on with the sandbox"):
-        await open_batch(database, org, opening(org, sandbox=True))
+    with pytest.raises(InvalidInput, match="cannot go on with real vendors"):
+        await open_batch(database, org)
     with database.transaction() as session:
         assert session.scalar(select(Batch.lease_owner)) is None
+
+
+async def test_the_sandbox_charges_no_balance_of_a_database_with_real_results(database: Database, org: Org) -> None:
+    first = await open_batch(database, org)
+    await database.run(store.release_lease, first.batch_id, first.lease_owner)
+    tomorrow = BatchKey("org", org.org_id, date(2026, 11, 24))
+    with pytest.raises(InvalidInput, match="would charge its real balances"):
+        await open_batch(database, org, opening(org, sandbox=True, key=tomorrow))
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Batch)) == 1
 
 
 async def test_the_lease_is_renewed_while_the_flow_works(database: Database, org: Org) -> None:

@@ -21,7 +21,7 @@ from uuid import UUID
 import stamina
 
 from visibility.domain import QuestionRun
-from visibility.errors import DatabaseUnavailable, FatalError, ProviderRefused, ProviderUnavailable, RateLimited
+from visibility.errors import FatalError, ProviderRefused, ProviderUnavailable, RateLimited
 from visibility.providers.brightdata.client import BrightDataClient, SnapshotGone, UnreadableReply
 from visibility.providers.brightdata.engines import Engine, inputs_of
 from visibility.providers.brightdata.job import Ending, Job, JobOutcome, answered_in
@@ -203,9 +203,7 @@ class JobRunner:
         return None
 
     async def _store(self, job: Job, results: list[Result]) -> JobOutcome:
-        async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=5):
-            with attempt:
-                stored = await self._database.run(store.finish, job.job_id, results)
+        stored = await self._database.insist(store.finish, job.job_id, results)
         if not stored:  # another process was first
             stored = await self._database.run(run_store.statuses_of_job, job.job_id)
         logger.info("job_fetched job_id=%s inputs=%s", job.job_id, len(job.inputs))

@@ -16,7 +16,7 @@ from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
 from visibility.domain import QuestionRun, RunFailure
-from visibility.errors import DatabaseUnavailable, FatalError, ProviderUnavailable, RateLimited, VisibilityError
+from visibility.errors import FatalError, ProviderUnavailable, RateLimited, VisibilityError
 from visibility.providers.brightdata.client import BrightDataClient, SnapshotGone, SubmissionRefused, UnreadableReply
 from visibility.providers.brightdata.engines import unaskable
 from visibility.providers.brightdata.job import Job
@@ -185,9 +185,7 @@ class Submission:
 
     async def _save(self, job: Job, snapshot_id: str) -> bool:
         """Save the snapshot id, whatever the database does meanwhile; False when the snapshot is another job's."""
-        async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=5):
-            with attempt:
-                saved = await self._database.run(jobs.save_snapshot, job.job_id, snapshot_id)
+        saved = await self._database.insist(jobs.save_snapshot, job.job_id, snapshot_id)
         if saved:
             job.snapshot_id = snapshot_id
             logger.info("job_submitted job_id=%s snapshot_id=%s inputs=%s", job.job_id, snapshot_id, len(job.inputs))
