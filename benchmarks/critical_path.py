@@ -17,6 +17,7 @@ import httpx
 
 from benchmarks.report import Figure
 from benchmarks.stage import Stage
+from visibility.providers.brightdata.jobs import pause_seconds
 from visibility.settings import BrightDataSettings
 
 FIRST_DAY = date(2020, 1, 1)
@@ -94,14 +95,18 @@ def _path(
     )
 
 
+def _poll_wait(job: float, time_scale: float) -> float:
+    """Return how long a job that took `job` scaled seconds is ready, on average, before a poll finds it."""
+    return pause_seconds(job * time_scale, BrightDataSettings().poll_seconds) / 2 / time_scale
+
+
 def _figures(paths: Sequence[Path], time_scale: float) -> list[Figure]:
     ratios = [path.ratio for path in paths]
     share = {
         name: mean(getattr(path, name) / path.vendors for path in paths)
         for name in ("before", "collecting", "reading", "after")
     }
-    poll = BrightDataSettings().poll_seconds / time_scale / 2
-    waiting = mean(poll / path.vendors for path in paths)
+    waiting = mean(_poll_wait(path.job, time_scale) / path.vendors for path in paths)
     note = (
         f"mean excess: until the slowest job is submitted {share['before']:.1%}, its polling, fetch and storing "
         f"{share['collecting']:.1%} (a poll waits {waiting:.1%} on average), slowest reading call and storing "

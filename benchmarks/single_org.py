@@ -24,7 +24,8 @@ from visibility.reading import AnswerReading, OpenAnswer, Reading, open_answer, 
 from visibility.settings import LlmSettings, Settings
 from visibility.store.findings import load_answers
 
-COLD_DAY, WARM_DAY = date(2024, 1, 1), date(2024, 2, 1)
+COLD_DAY, WARM_DAY, GROUPED_DAY = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
+GROUP = 3  # answers per call in the one run of P7 that groups them
 FIRST_BARE_DAY, FIRST_PRODUCT_DAY = date(2022, 1, 1), date(2023, 1, 1)  # one batch per org and date
 DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
 COMMAND_TIME_SCALE = 60  # of the commands whose start and calls are looked at; the critical path has its own
@@ -51,10 +52,11 @@ def measure(stage: Stage, plan: Plan) -> list[Figure]:
     cold = [_cold(stage, COLD_DAY + timedelta(days=number)) for number in range(plan.cold_starts)]
     days = [WARM_DAY + timedelta(days=number) for number in range(plan.warm_starts)]
     warm = [stage.evaluate(day, COMMAND_TIME_SCALE) for day in days]
+    grouped = stage.evaluate(GROUPED_DAY, COMMAND_TIME_SCALE, ANSWERS_PER_CALL=str(GROUP))
     return [
         *_cpu_and_database(stage, plan),
         *critical_path.measure(stage, seeds=plan.seeds, runs=plan.runs_per_seed, time_scale=plan.time_scale),
-        *_calls(stage, cold[0], warm[0]),
+        *_calls(stage, cold[0], warm[0], grouped),
         *_tokens(stage, warm[0]),
         *_prefect_runs(stage, warm[0]),
         *starting.figures(stage, cold, warm, helps=plan.cold_starts),
@@ -105,16 +107,18 @@ def _database(product: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def _calls(stage: Stage, cold: Evaluated, warm: Evaluated) -> list[Figure]:
+def _calls(stage: Stage, cold: Evaluated, warm: Evaluated, grouped: Evaluated) -> list[Figure]:
     """P7: LLM calls that were recorded."""
     counted = [
         stage.rows("SELECT count(*) FROM llm_calls WHERE batch_id = :batch_id", batch_id=run.batch_id)[0][0]
-        for run in (cold, warm)
+        for run in (cold, warm, grouped)
     ]
     return [
         Figure("P7", "LLM calls, cold names", counted[0], 61),
         Figure("P7", "LLM calls, warm names", counted[1], 60),
-    ]
+        Figure("P7", f"LLM calls, warm names, up to {GROUP} answers per call", counted[2], 20,
+               note=f"ANSWERS_PER_CALL={GROUP}; answers are grouped within a job and a chunk"),
+    ]  # fmt: skip
 
 
 def _tokens(stage: Stage, run: Evaluated) -> list[Figure]:

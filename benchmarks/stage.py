@@ -31,6 +31,7 @@ from visibility.store.load import load_file
 from visibility.store.orgs import load_org
 
 ROOT = Path(__file__).parents[1]
+NOT_MEASURED = ("PREFECT_", "BRIGHTDATA_", "DATABASE_URL", "ANSWERS_PER_CALL")
 EXAMPLE = ROOT / "examples" / "northwind-heating.yaml"
 
 
@@ -73,12 +74,15 @@ class Stage:
         environment = {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
         return json.loads(self._run(command, environment).splitlines()[-1])
 
-    def evaluate(self, run_date: date, time_scale: float) -> Evaluated:
-        """Run the command as a person does, on the local sandbox; return its times and its summary."""
+    def evaluate(self, run_date: date, time_scale: float, **settings: str) -> Evaluated:
+        """Run the command as a person does, on the local sandbox, with these environment variables.
+
+        Return its times and its summary.
+        """
         command = ["-m", "flows.org_evaluation", "--org-id", str(self.org.org_id), "--sandbox", "--json"]
         command += ["--run-date", run_date.isoformat(), "--time-scale", f"{time_scale:g}"]
         began, started = time.time(), time.perf_counter()
-        output = self._run(command, {})
+        output = self._run(command, settings)
         return Evaluated(began, time.perf_counter() - started, json.loads(output))
 
     def rows(self, query: str, **parameters: Any) -> Any:
@@ -110,7 +114,7 @@ class Evaluated:
 @contextmanager
 def opened() -> Iterator[Stage]:
     """A stage with the example org loaded and money enough; everything is stopped and removed on leaving."""
-    for name in [name for name in os.environ if name.startswith(("PREFECT_", "BRIGHTDATA_")) or name == "DATABASE_URL"]:
+    for name in [name for name in os.environ if name.startswith(NOT_MEASURED)]:
         del os.environ[name]  # the reader's own installation is neither used nor measured
     data_folder = Path(tempfile.mkdtemp(prefix="visibility-bench-"))
     url = embedded.start(data_folder)

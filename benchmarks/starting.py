@@ -35,7 +35,10 @@ def _help_seconds() -> float:
 
 
 def _until_vendor(stage: Stage, run: Evaluated) -> float:
-    """Seconds from the command's start to its first accepted job; Postgres runs on the same clock."""
+    """Seconds from the command's start to the row of its first vendor job; Postgres runs on the same clock.
+
+    The row is committed right before the call, so that neither the call nor the vendor's answer is part of it.
+    """
     rows = stage.rows(
         "SELECT extract(epoch FROM min(submitted_at)) FROM provider_jobs WHERE job_id IN"
         " (SELECT provider_job_id FROM question_runs WHERE batch_id = :batch_id)",

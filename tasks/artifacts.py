@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.logging import get_run_logger
 
-from visibility.display import as_markdown, group_rows, headline
+from visibility.display import as_markdown, headline, result_rows
 from visibility.domain import EvaluationCounts
 from visibility.summary import OrgEvaluationSummary
 
@@ -70,7 +70,7 @@ async def publish_summary(summary: OrgEvaluationSummary) -> None:
     """Create the table of results per model and location, and the Markdown summary with coverage."""
     described = headline(summary)
     async with shown_if_possible():
-        await acreate_table_artifact(group_rows(summary), key="org-evaluation-results", description=described)
+        await acreate_table_artifact(result_rows(summary), key="org-evaluation-results", description=described)
         await acreate_markdown_artifact(as_markdown(summary), key="org-evaluation-summary", description=described)
 
 

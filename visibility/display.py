@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -45,9 +46,9 @@ def print_summary(summary: OrgEvaluationSummary, next_steps: Mapping[str, str], 
         console.print()
         console.print(_groups_table(summary))
     console.print(f"\n{LEGEND}", style="dim")
-    for title, rows in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
-        if rows:
-            console.print(_counted_table(title, rows))
+    for title, lists in tops(summary).items():
+        console.print(f"\n{title}", style="bold")
+        console.print(_table(top_rows(lists, printable)))
     console.print(f"\n{money_line(summary)}")
     for name, where in {"batch": str(summary.batch_id), **next_steps}.items():
         console.print(f"{name}: {where}", soft_wrap=True)
@@ -60,6 +61,7 @@ def headline(summary: OrgEvaluationSummary) -> str:
     return (
         f"{summary.status} · coverage {_percent(summary.coverage)} ({summary.answered} of {summary.expected} answers)"
         f"{f' · missing: {failed}' if failed else ''}"
+        f"{f' · {summary.answered_elsewhere} answered from another country' if summary.answered_elsewhere else ''}"
         f"{f' · {summary.unevaluated} answers could not be read' if summary.unevaluated else ''}{origin}"
     )
 
@@ -75,12 +77,21 @@ def money_line(summary: OrgEvaluationSummary) -> str:
 
 def group_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
     """Return one row per model and per location, every figure with its n, the mention rate with its interval."""
-    groups = {**summary.by_model, **summary.by_location}
+    return rows_of({**summary.by_model, **summary.by_location}, "model or location")
+
+
+def result_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
+    """Return one row per model and location, after those of `group_rows`."""
+    return [*group_rows(summary), *rows_of(summary.by_model_and_location, "model or location")]
+
+
+def rows_of(groups: Mapping[str, Mapping[str, Figure]], title: str) -> list[dict[str, str]]:
+    """Return one row of figures per group, the group's name under `title`."""
     return [
         {
-            "": printable(group),
+            title: printable(group),
             "coverage": _coverage(figures),
-            **{title: show(figures.get(key)) for key, title in COLUMNS.items()},
+            **{column: show(figures.get(key)) for key, column in COLUMNS.items()},
         }
         for group, figures in groups.items()
     ]
@@ -125,12 +136,28 @@ def as_markdown(summary: OrgEvaluationSummary) -> str:
         _markdown_table(group_rows(summary)),
         LEGEND,
     ]
-    for title, counted in (("Top competitors", summary.top_competitors), ("Top cited domains", summary.top_domains)):
-        if counted:
-            rows = [{"name": row.name, "found in": f"{row.answers} of {row.n} answers"} for row in counted]
-            parts += [f"## {title}", _markdown_table(rows)]
+    for title, lists in tops(summary).items():
+        parts += [f"## {title}", _markdown_table(top_rows(lists, str))]
     parts += [money_line(summary), f"batch `{summary.batch_id}`"]
     return "\n\n".join(parts)
+
+
+def tops(summary: OrgEvaluationSummary) -> dict[str, dict[str, list[Counted]]]:
+    """Return the lists of most named competitors and domains, by title, over all models and per model."""
+    models = summary.named_by_model
+    competitors = {"all models": summary.top_competitors, **{name: models[name].competitors for name in models}}
+    domains = {"all models": summary.top_domains, **{name: models[name].domains for name in models}}
+    titled = {
+        "Top competitors (in how many of n answers)": competitors,
+        "Top cited domains (in how many of n answers)": domains,
+    }
+    return {title: lists for title, lists in titled.items() if lists["all models"]}
+
+
+def top_rows(lists: Mapping[str, Sequence[Counted]], clean: Callable[[str], str]) -> list[dict[str, str]]:
+    """Return the lists side by side, one column each."""
+    columns = {name: [f"{row.answers}/{row.n} {clean(row.name)}" for row in rows] for name, rows in lists.items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip_longest(*columns.values(), fillvalue="")]
 
 
 def printable(text: str) -> str:
@@ -162,13 +189,6 @@ def _table(rows: Sequence[Mapping[str, str]]) -> Table:
         table.add_column(title)
     for row in rows:
         table.add_row(*row.values())
-    return table
-
-
-def _counted_table(title: str, rows: Sequence[Counted]) -> Table:
-    table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False, show_header=False)
-    for row in rows:
-        table.add_row(printable(row.name), f"{row.answers} of {row.n} answers")
     return table
 
 

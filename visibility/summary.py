@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -17,7 +18,7 @@ from visibility.store.batches import finish, lease_lost
 from visibility.store.results import Results, load_results, top_cited_domains, top_competitors
 from visibility.store.summaries import BatchTotals, batch_totals
 
-LISTED = 8
+LISTED = 6
 
 BatchStatus = Literal["pending", "running", "completed", "failed"]
 
@@ -28,6 +29,13 @@ class Counted(BaseModel):
     name: str
     answers: int
     n: int
+
+
+class Named(BaseModel):
+    """What the answers of one model name most: competitors, cited domains."""
+
+    competitors: list[Counted]
+    domains: list[Counted]
 
 
 class OrgEvaluationSummary(BaseModel):
@@ -47,6 +55,7 @@ class OrgEvaluationSummary(BaseModel):
     answered: int
     failed: dict[str, int]
     coverage: float | None
+    answered_elsewhere: int = 0
     evaluated: int
     unevaluated: int
     mentioned: int
@@ -63,8 +72,10 @@ class OrgEvaluationSummary(BaseModel):
     figures: dict[str, Figure]
     by_model: dict[str, dict[str, Figure]]
     by_location: dict[str, dict[str, Figure]]
+    by_model_and_location: dict[str, dict[str, Figure]] = {}
     top_competitors: list[Counted]
     top_domains: list[Counted]
+    named_by_model: dict[str, Named] = {}
 
     def raise_if_failed(self) -> OrgEvaluationSummary:
         """Return the summary of a completed batch; raise BatchFailed for a failed one."""
@@ -120,8 +131,10 @@ def summarise(session: Session, totals: BatchTotals, extractor_version: str) -> 
         figures=_by_name(org_metrics(results.runs)),
         by_model=_breakdown(results, "model"),
         by_location=_breakdown(results, "location"),
+        by_model_and_location=_breakdown(results, "model", "location"),
         top_competitors=_counted_competitors(results),
         top_domains=_counted_domains(results),
+        named_by_model=_named_by_model(results),
     )
 
 
@@ -165,8 +178,24 @@ def _by_name(metrics: OrgMetrics) -> dict[str, Figure]:
     return {figure.name: figure for figure in (metrics.coverage, *metrics.figures())}
 
 
-def _breakdown(results: Results, column: str) -> dict[str, dict[str, Figure]]:
-    return {str(value): _by_name(metrics) for value, metrics in metrics_by(results.runs, column).items()}
+def _breakdown(results: Results, *columns: str) -> dict[str, dict[str, Figure]]:
+    groups = metrics_by(results.runs, *columns)
+    return {_joined(value): _by_name(metrics) for value, metrics in groups.items()}
+
+
+def _joined(value: Hashable) -> str:
+    return " · ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _named_by_model(results: Results) -> dict[str, Named]:
+    """Return the tops of each model; a model without an evaluated answer has none."""
+    tops = {}
+    for model in sorted(set(results.runs["model"])):
+        own = Results(
+            *(frame[frame["model"] == model] for frame in (results.runs, results.competitors, results.citations))
+        )
+        tops[str(model)] = Named(competitors=_counted_competitors(own), domains=_counted_domains(own))
+    return tops
 
 
 def _counted_competitors(results: Results) -> list[Counted]:

@@ -69,8 +69,8 @@ async def test_a_flow_run_shows_results_summary_and_progress_and_that_they_are_s
     await evaluate(settings, org_id)
     found = await published(org_id)
     (table,), (summary,) = of_type(found, "table"), of_type(found, "markdown")
-    groups = {row[""] for row in json.loads(str(table.data))}
-    assert {"chatgpt", "perplexity", "gemini"} < groups and len(groups) == 5
+    groups = {row["model or location"] for row in json.loads(str(table.data))}
+    assert {"chatgpt", "perplexity", "gemini", "US", "chatgpt · US"} < groups and len(groups) == 11
     assert "coverage 100% (12 of 12 answers)" in str(summary.data)
     progress = of_type(found, "progress")
     assert [artifact.data for artifact in progress] == [100.0] * 3

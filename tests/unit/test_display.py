@@ -13,9 +13,20 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from visibility.display import as_markdown, escaped, figure_rows, group_rows, headline, print_summary, printable
+from visibility.display import (
+    as_markdown,
+    escaped,
+    figure_rows,
+    group_rows,
+    headline,
+    print_summary,
+    printable,
+    result_rows,
+    top_rows,
+    tops,
+)
 from visibility.metrics import Figure
-from visibility.summary import Counted, OrgEvaluationSummary
+from visibility.summary import Counted, Named, OrgEvaluationSummary
 
 NASTY = "[bold]A|B[/bold] <script>x</script> [link](http://evil.example) :smile: \x1b[31mred\nnext"
 
@@ -96,7 +107,7 @@ def test_every_figure_has_value_n_unit_and_coverage() -> None:
 
 def test_every_figure_of_a_model_has_its_n() -> None:
     for row in group_rows(summary()):
-        cells = [cell for title, cell in row.items() if title]
+        cells = [cell for title, cell in row.items() if title != "model or location"]
         assert all("n=" in cell or cell == "–" for cell in cells)
 
 
@@ -118,6 +129,27 @@ def test_what_is_missing_is_said_in_the_headline() -> None:
     assert "missing: 10 timeout" in line and "2 answers could not be read" in line
 
 
+def test_answers_from_another_country_are_said_in_the_headline() -> None:
+    assert "2 answered from another country" in headline(summary(answered_elsewhere=2))
+    assert "another country" not in headline(summary())
+
+
+def test_competitors_and_domains_stand_beside_each_other_per_model() -> None:
+    gemini = Named(competitors=[Counted(name="Polar & Sons", answers=9, n=20)], domains=[])
+    shown = summary(named_by_model={"gemini": gemini})
+    competitors, domains = tops(shown).values()
+    assert top_rows(competitors, str) == [
+        {"all models": "28/60 Summit Boiler Works", "gemini": "9/20 Polar & Sons"}
+    ]
+    assert top_rows(domains, str) == [{"all models": "34/60 citybeacon.example", "gemini": ""}]
+    assert "9/20 Polar & Sons" in printed(shown, 120)
+
+
+def test_the_table_of_results_has_a_row_per_model_and_location() -> None:
+    rows = result_rows(summary(by_model_and_location={"gemini · US": figures()}))
+    assert [row["model or location"] for row in rows][-1] == "gemini · US"
+
+
 def test_untrusted_names_do_not_steer_the_terminal() -> None:
     shown = summary(org_name=NASTY, top_competitors=[Counted(name=NASTY, answers=1, n=60)])
     text = printed(shown, 200)
@@ -135,7 +167,7 @@ def test_untrusted_names_are_plain_text_in_markdown() -> None:
     assert "<script" not in html and "<a " not in html and "<img" not in html
     assert html.count("<td>") == html.count("</td>")
     assert unescape(html).count(printable(NASTY)) == 2
-    assert "<td>a|b.example</td>" in html
+    assert "<td>1/60 a|b.example</td>" in html
 
 
 @pytest.mark.parametrize("sign", list("|[]<>*_`#~\\!&{}"))

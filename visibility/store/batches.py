@@ -102,7 +102,7 @@ _FIND = text(
     WHERE scope = :scope AND coalesce(org_id, network_id) = :owner_id AND run_date = :run_date
     """
 )
-KNOWN_TRIGGERS = ("manual", "schedule", "network", "reconcile")
+KNOWN_TRIGGERS = ("manual", "deployment", "schedule", "network", "reconcile")
 
 
 def _lease_parameters(opening: Opening, dead_holder: str | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class BatchTotals:
     completed_at: datetime | None
     expected: int
     answered: int
+    answered_elsewhere: int
     failed: dict[str, int]
     evaluated: int
     mentioned: int
@@ -72,6 +73,8 @@ _TOTALS = text(
         batch.started_at, batch.completed_at,
         (SELECT count(*) FROM run) AS expected,
         (SELECT count(*) FROM run WHERE status = 'answered') AS answered,
+        (SELECT count(*) FROM run WHERE status = 'answered' AND upper(applied_country) <> country_code)
+            AS answered_elsewhere,
         failure.failed,
         (SELECT count(*) FROM evaluation) AS evaluated,
         (SELECT count(*) FROM evaluation WHERE mentioned) AS mentioned,
