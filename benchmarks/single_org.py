@@ -24,8 +24,8 @@ from visibility.reading import AnswerReading, OpenAnswer, Reading, open_answer, 
 from visibility.settings import LlmSettings, Settings
 from visibility.store.findings import load_answers
 
-COLD_DAY, WARM_DAY, GROUPED_DAY = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
-GROUP = 3  # answers per call in the one run of P7 that groups them
+COLD_DAY, WARM_DAY = date(2024, 1, 1), date(2024, 2, 1)
+GROUPED_DAYS = {3: date(2024, 3, 1), 4: date(2024, 3, 2)}  # by answers per call
 FIRST_BARE_DAY, FIRST_PRODUCT_DAY = date(2022, 1, 1), date(2023, 1, 1)  # one batch per org and date
 DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
 COMMAND_TIME_SCALE = 60  # of the commands whose start and calls are looked at; the critical path has its own
@@ -52,7 +52,9 @@ def measure(stage: Stage, plan: Plan) -> list[Figure]:
     cold = [_cold(stage, COLD_DAY + timedelta(days=number)) for number in range(plan.cold_starts)]
     days = [WARM_DAY + timedelta(days=number) for number in range(plan.warm_starts)]
     warm = [stage.evaluate(day, COMMAND_TIME_SCALE) for day in days]
-    grouped = stage.evaluate(GROUPED_DAY, COMMAND_TIME_SCALE, ANSWERS_PER_CALL=str(GROUP))
+    grouped = {
+        size: stage.evaluate(day, COMMAND_TIME_SCALE, ANSWERS_PER_CALL=str(size)) for size, day in GROUPED_DAYS.items()
+    }
     return [
         *_cpu_and_database(stage, plan),
         *critical_path.measure(stage, seeds=plan.seeds, runs=plan.runs_per_seed, time_scale=plan.time_scale),
@@ -107,18 +109,22 @@ def _database(product: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def _calls(stage: Stage, cold: Evaluated, warm: Evaluated, grouped: Evaluated) -> list[Figure]:
-    """P7: LLM calls that were recorded."""
-    counted = [
-        stage.rows("SELECT count(*) FROM llm_calls WHERE batch_id = :batch_id", batch_id=run.batch_id)[0][0]
-        for run in (cold, warm, grouped)
-    ]
+def _calls(stage: Stage, cold: Evaluated, warm: Evaluated, grouped: dict[int, Evaluated]) -> list[Figure]:
+    """P7: LLM calls that were recorded; `grouped` is by answers per call."""
     return [
-        Figure("P7", "LLM calls, cold names", counted[0], 61),
-        Figure("P7", "LLM calls, warm names", counted[1], 60),
-        Figure("P7", f"LLM calls, warm names, up to {GROUP} answers per call", counted[2], 20,
-               note=f"ANSWERS_PER_CALL={GROUP}; answers are grouped within a job and a chunk"),
+        Figure("P7", "LLM calls, cold names", _recorded_calls(stage, cold), 61),
+        Figure("P7", "LLM calls, warm names", _recorded_calls(stage, warm), 60),
+        *(
+            Figure("P7", f"LLM calls, warm names, {size} answers per call", _recorded_calls(stage, run), 20,
+                   note=f"ANSWERS_PER_CALL={size}; a call holds answers of one model only")
+            for size, run in grouped.items()
+        ),
     ]  # fmt: skip
+
+
+def _recorded_calls(stage: Stage, run: Evaluated) -> float:
+    rows = stage.rows("SELECT count(*) FROM llm_calls WHERE batch_id = :batch_id", batch_id=run.batch_id)
+    return float(rows[0][0])
 
 
 def _tokens(stage: Stage, run: Evaluated) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""Every error of the product; the class says what to do about it.
+"""Every error that leaves its own package; the class says what to do about it.
 
 VisibilityError
 ├── RetryableError            trying again later may work
@@ -16,6 +16,11 @@ VisibilityError
 │   └── InsufficientCredits   names payer, balance, needed
 ├── BatchFailed               the batch ended below its coverage threshold; what was answered is kept
 └── LeaseLost                 another flow has taken over this batch
+
+What visibility/providers/brightdata raises for itself and never lets out lives beside the code that raises it:
+
+    client.SubmissionRefused (ItemError), client.SnapshotGone (ItemError), client.UnreadableReply (RetryableError),
+    lookup.Unresolved (RetryableError), submission.SubmissionLost, throttle.Withheld (RateLimited)
 
 All are picklable: they carry plain values and one sentence.
 """

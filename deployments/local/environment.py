@@ -12,6 +12,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+
 
 def prefect_home(data_folder: Path) -> Path:
     """Return the Prefect home of the local installation."""
@@ -27,23 +29,30 @@ def prefect_environment(data_folder: Path, api_url: str) -> dict[str, str]:
 
 def configured_api_url() -> str | None:
     """Return the API URL of PREFECT_API_URL, or else of the active Prefect profile."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
+    return _configured("PREFECT_API_URL")
+
+
+def _configured(name: str) -> str | None:
+    """Return a setting of the environment, or else of the active Prefect profile, as Prefect itself finds it."""
+    if value := os.environ.get(name):
+        return value
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles_file = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")).expanduser()
     try:
         content = tomllib.loads(profiles_file.read_text())
         active = os.environ.get("PREFECT_PROFILE", content.get("active"))
-        url = content.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+        value = content.get("profiles", {}).get(active, {}).get(name)
     except (OSError, ValueError):
         return None
-    return url if isinstance(url, str) else None
+    return value if isinstance(value, str) else None
 
 
 def child_environment(data_folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """Return our environment without the user's Prefect settings, plus `extra`.
 
-    A stray PREFECT_API_URL or PREFECT_SERVER_… of another installation must not reach our server or worker.
+    A stray PREFECT_API_URL or PREFECT_SERVER_… of another installation must not reach our server or worker. When
+    `extra` names the API that the user has configured, the credentials for it are kept: the child reads another
+    Prefect home than the user's own, and would be refused without them.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return (
@@ -54,5 +63,14 @@ def child_environment(data_folder: Path, extra: Mapping[str, str]) -> dict[str, 
             "DO_NOT_TRACK": "1",
             "VISIBILITY_DATA_FOLDER": str(data_folder.expanduser().absolute()),
         }
+        | _credentials(extra.get("PREFECT_API_URL"))
         | dict(extra)
     )
+
+
+def _credentials(api_url: str | None) -> dict[str, str]:
+    """Return the user's credentials when this is the API they are for; no other server may see them."""
+    if api_url is None or api_url != configured_api_url():
+        return {}
+    found = {name: _configured(name) for name in CREDENTIALS}
+    return {name: value for name, value in found.items() if value}

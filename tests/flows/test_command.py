@@ -277,6 +277,19 @@ def test_a_failed_batch_is_one_json_document_and_exit_status_1(
     assert "provider_not_configured" in result["reason"]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("fault", ["job_failed", "quota_gone", "llm_refusal"])
+def test_a_vendor_that_fails_everything_is_exit_status_1_and_one_sentence(
+    simulated: Command, sandbox: RunningSandbox, tenant: Callable[..., Path], fault: str, options: list[str]
+) -> None:
+    sandbox.set_faults({fault: 1})
+    ended = simulated("--org-file", tenant(models="[chatgpt, gemini]"), *options)
+    assert ended.status == 1 and ended.sentence.startswith("Error: ")
+    assert "Traceback" not in ended.output + ended.errors
+    if options:
+        assert json.loads(ended.output)["status"] == "failed"
+
+
 class _Refusing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if "health" in self.path else 401)

@@ -1,4 +1,4 @@
-"""kill -9 at any moment, then the same command again: the end state of an undisturbed run, nothing bought twice."""
+"""kill -9 at any moment, or two processes at once: the end state of an undisturbed run, nothing bought twice."""
 
 from __future__ import annotations
 
@@ -127,6 +127,17 @@ async def test_a_killed_evaluation_ends_like_an_undisturbed_one(
     summary = await installation.finish()
     assert installation.end_state() == UNDISTURBED
     assert (summary.expected, summary.answered, summary.evaluated) == (60, 60, 60)
+    accounting = installation.sandbox.accounting()
+    assert (accounting["totals"]["records_sold"], accounting["bought_twice"]) == (60, [])
+
+
+def test_two_processes_that_evaluate_one_org_at_once_share_one_batch(installation: Installation) -> None:
+    given = (installation.api_url, installation.settings, installation.org_id, DAY)
+    processes = [start_evaluation(*given), start_evaluation(*given)]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert installation.end_state() == UNDISTURBED
     accounting = installation.sandbox.accounting()
     assert (accounting["totals"]["records_sold"], accounting["bought_twice"]) == (60, [])
 

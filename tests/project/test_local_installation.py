@@ -21,6 +21,7 @@ import psycopg2
 import pytest
 
 from deployments.local import ensure_prefect_server
+from deployments.local.environment import child_environment
 from deployments.local.network import free_port
 from deployments.local.prefect_server import TUNED_SETTINGS
 from deployments.local.processes import Recorded, is_alive, recorded, running, start, stop
@@ -112,6 +113,29 @@ def test_an_unwritable_data_folder_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot be written"):
         ensure_prefect_server(tmp_path / "file")
+
+
+@pytest.mark.parametrize("place", ["environment", "profile"])
+def test_only_the_api_that_the_user_configured_gets_the_users_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    settings = {"PREFECT_API_URL": "https://prefect.example/api", "PREFECT_API_KEY": "key",
+                "PREFECT_API_AUTH_STRING": "user:word", "PREFECT_SERVER_API_PORT": "1"}  # fmt: skip
+    lines = [f'{name} = "{value}"' for name, value in settings.items()] if place == "profile" else []
+    (tmp_path / "profiles.toml").write_text("\n".join(['active = "own"', "[profiles.own]", *lines]))
+    for name, value in {**(settings if place == "environment" else {}), "PREFECT_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    assert passed_on(tmp_path, settings["PREFECT_API_URL"]) == {**settings, "PREFECT_SERVER_API_PORT": None}
+    local_url = "http://127.0.0.1:4200/api"
+    assert passed_on(tmp_path, local_url) == {**dict.fromkeys(settings), "PREFECT_API_URL": local_url}
+
+
+def passed_on(data_folder: Path, api_url: str) -> dict[str, str | None]:
+    child = child_environment(data_folder, {"PREFECT_API_URL": api_url})
+    names = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_PORT")
+    return {name: child.get(name) for name in names}
 
 
 def test_down_without_up_says_so(data_folder: Path):
