@@ -60,6 +60,7 @@ class QuestionRun:
     model: str
     location: Location
     attempts: int = 0
+    replicate: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,9 +138,7 @@ def test_competitors_and_domains_stand_beside_each_other_per_model() -> None:
     gemini = Named(competitors=[Counted(name="Polar & Sons", answers=9, n=20)], domains=[])
     shown = summary(named_by_model={"gemini": gemini})
     competitors, domains = tops(shown).values()
-    assert top_rows(competitors, str) == [
-        {"all models": "28/60 Summit Boiler Works", "gemini": "9/20 Polar & Sons"}
-    ]
+    assert top_rows(competitors, str) == [{"all models": "28/60 Summit Boiler Works", "gemini": "9/20 Polar & Sons"}]
     assert top_rows(domains, str) == [{"all models": "34/60 citybeacon.example", "gemini": ""}]
     assert "9/20 Polar & Sons" in printed(shown, 120)
 

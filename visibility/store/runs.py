@@ -144,7 +144,7 @@ _CLAIM = text(
     FROM picked, job, geo_questions question
     WHERE run.question_run_id = picked.question_run_id AND question.question_id = run.question_id
     RETURNING run.question_run_id, run.batch_id, run.model, run.country_code, run.region_name, run.city,
-              run.attempts, question.question_text
+              run.replicate, run.attempts, question.question_text
     """
 )
 
@@ -157,7 +157,7 @@ def of_job(session: Session, job_id: UUID) -> list[QuestionRun]:
 _OF_JOB = text(
     """
     SELECT run.question_run_id, run.batch_id, run.model, run.country_code, run.region_name, run.city,
-           run.attempts, question.question_text
+           run.replicate, run.attempts, question.question_text
     FROM question_runs run JOIN geo_questions question USING (question_id)
     WHERE run.provider_job_id = :job_id
     """
@@ -269,7 +269,9 @@ def _claimable(max_attempts: int, excluded: Collection[UUID]) -> dict[str, Any]:
 
 def _question_run(row: Row[Any]) -> QuestionRun:
     location = Location(row.country_code, row.region_name, row.city)
-    return QuestionRun(row.question_run_id, row.batch_id, row.question_text, row.model, location, attempts=row.attempts)
+    return QuestionRun(
+        row.question_run_id, row.batch_id, row.question_text, row.model, location, row.attempts, row.replicate
+    )
 
 
 def _row(result: Answer | RunFailure) -> dict[str, Any]:

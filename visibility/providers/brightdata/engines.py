@@ -43,13 +43,18 @@ class JobInput:
         return self.run.location.country_code
 
     def body(self, engine: Engine) -> dict[str, Any]:
-        """Return the input as it is sent; `question_run_id` comes back in the record's `input`."""
+        """Return the input as it is sent; `question_run_id` comes back in the record's `input`.
+
+        `replicate` is named from the second on, so that no two inputs of a job are the same request.
+        """
+        repeated = {"replicate": self.run.replicate} if self.run.replicate > 1 else {}
         return {
             "url": engine.url,
             "prompt": self.prompt,
             "country": self.country,
             "index": self.index,
             "question_run_id": str(self.run_id),
+            **repeated,
             **engine.extra,
         }
 
