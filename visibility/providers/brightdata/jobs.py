@@ -165,7 +165,7 @@ class JobRunner:
             except NO_ANSWER:
                 failed += 1
             except SnapshotGone as error:
-                failed, gone = failed + 1, gone + 1
+                failed, gone = 0, gone + 1  # it has answered; that it forgot the job counts for itself
                 if gone >= self._settings.max_failed_polls:
                     return await self._fail(job, "failed", error.code, error.message)
             except ProviderRefused as error:
