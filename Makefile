@@ -32,7 +32,7 @@ down: .venv/ready ## Stop what was started; the data stays
 	@$(BIN)/python -m deployments.local down
 
 test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no key, no network)
-	@$(BIN)/python -m pytest -n 3 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about half an hour)
 	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 tests/flows/test_kill.py tests/flows/test_faults.py $(ARGS)
