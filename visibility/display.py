@@ -77,19 +77,19 @@ def money_line(summary: OrgEvaluationSummary) -> str:
 
 def group_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
     """Return one row per model and per location, every figure with its n, the mention rate with its interval."""
-    return rows_of({**summary.by_model, **summary.by_location}, "model or location")
+    return rows_of({**summary.by_model, **summary.by_location})
 
 
 def result_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
     """Return one row per model and location, after those of `group_rows`."""
-    return [*group_rows(summary), *rows_of(summary.by_model_and_location, "model or location")]
+    return [*group_rows(summary), *rows_of(summary.by_model_and_location)]
 
 
-def rows_of(groups: Mapping[str, Mapping[str, Figure]], title: str) -> list[dict[str, str]]:
-    """Return one row of figures per group, the group's name under `title`."""
+def rows_of(groups: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, str]]:
+    """Return one row of figures per model, location or pair of them."""
     return [
         {
-            title: printable(group),
+            "model or location": printable(group),
             "coverage": _coverage(figures),
             **{column: show(figures.get(key)) for key, column in COLUMNS.items()},
         }

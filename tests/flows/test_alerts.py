@@ -16,8 +16,6 @@ import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Crashed
-from prefect_slack import SlackWebhook
-from pydantic import SecretStr
 from sqlalchemy import select, text, update
 
 from flows.guards import Problems, alert_on_cancellation, alert_on_crash, reason_of
@@ -26,6 +24,7 @@ from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import alert, resources
 from tasks.alert import deliver
 from tests.support.seed import QUESTIONS, seed_org
+from tests.support.slack import save_webhook
 from visibility.errors import BatchFailed, InsufficientCredits, LeaseLost, ProviderRefused
 from visibility.settings import Settings
 from visibility.store.database import Database
@@ -46,14 +45,7 @@ def org_id(database: Database, sandbox: RunningSandbox) -> UUID:
 
 async def webhook(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Configure a Slack webhook block of this test alone."""
-    name = f"slack-{uuid4().hex[:12]}"
-    block = SlackWebhook(url=SecretStr(url))
-    try:
-        await block.save(name)
-    except ValueError:  # another worker registered the block's type in the same moment
-        await block.save(f"{name}-again")
-        name = f"{name}-again"
-    monkeypatch.setenv("SLACK_WEBHOOK_BLOCK", name)
+    monkeypatch.setenv("SLACK_WEBHOOK_BLOCK", await save_webhook(url))
 
 
 @pytest.fixture

@@ -25,8 +25,6 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectAlreadyExists, ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Cancelling
-from prefect_slack import SlackWebhook
-from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from deployments.local import sandbox_environment
@@ -35,6 +33,7 @@ from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import resources
 from tests.support.seed import QUESTIONS, seed_org
+from tests.support.slack import save_webhook
 from visibility.settings import Settings
 from visibility.store.database import Database
 from visibility.store.tables import Batch, ProviderJob
@@ -155,8 +154,7 @@ async def run(
     deployed: str, prefect: str, database: Database, database_url: str, vendors: RunningSandbox, tmp_path: Path
 ) -> Run:
     """A flow run of the deployment, in a queue that no worker serves."""
-    slack = f"slack-{uuid4().hex[:12]}"
-    await SlackWebhook(url=SecretStr(f"{vendors.url}/slack/x")).save(slack)
+    slack = await save_webhook(f"{vendors.url}/slack/x")
     with database.transaction() as session:
         org_id = seed_org(session, questions=1, locations=(("US", None, None),))
     async with get_client() as client:
