@@ -47,11 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=7, help="the same seed gives the same world and faults (default: %(default)s)")
     add("--time-scale", type=float, default=1.0, metavar="N", help="run N times as fast as real vendors (default: 1)")
     add("--no-latency", action="store_true", help="answer at once; jobs are ready when they are accepted")
+    add("--llm-seconds", type=_range, metavar="LEAST:MOST", help="how long completions take, evenly spread")
     add("--max-running-jobs", type=int, metavar="N", help="answer 429 to triggers beyond N running jobs")
     add("--submissions-per-minute", type=float, metavar="N", help="answer 429 beyond N triggers per sandbox minute")
     add("--fault", action="append", default=[], metavar="NAME=PROBABILITY", help="may be given many times")
     add("--world", action="append", default=[], type=Path, metavar="FILE", help="YAML file with orgs to know")
     add("--no-examples", action="store_true", help="do not know the organisations of examples/*.yaml")
+    add("--mentions-per-answer", type=int, metavar="N", help="a network's answers mention exactly N of its members")
     add("--hold-seconds", type=float, default=600.0, help="how long a `timeout` holds (real seconds, default: 600)")
     add("--slow-seconds", type=float, default=2.0, help="how long a `slow_body` takes (real seconds, default: 2)")
     return parser
@@ -62,13 +64,20 @@ def _options(parsed: argparse.Namespace) -> Options:
         seed=parsed.seed,
         time_scale=parsed.time_scale,
         latency=not parsed.no_latency,
+        llm_seconds=parsed.llm_seconds,
         max_running_jobs=parsed.max_running_jobs,
         submissions_per_minute=parsed.submissions_per_minute,
         hold_seconds=parsed.hold_seconds,
         slow_seconds=parsed.slow_seconds,
         examples=not parsed.no_examples,
+        mentions_per_answer=parsed.mentions_per_answer,
         faults=dict(_fault(text) for text in parsed.fault),
     )
+
+
+def _range(text: str) -> tuple[float, float]:
+    least, _, most = text.partition(":")
+    return float(least), float(most or least)
 
 
 def _fault(text: str) -> tuple[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,7 +43,10 @@ class Subject:
 
 @dataclass
 class WorldAnswer:
-    """An answer's text with its truth; `brands` are (name, first offset) in order, orgs and look-alikes included."""
+    """An answer's text with its truth; `brands` are (name, first offset) in order, orgs and look-alikes included.
+
+    Of a network's question all members are subjects, most of them not mentioned.
+    """
 
     text: str
     subjects: list[Subject]
@@ -73,7 +77,10 @@ class WorldAnswer:
         return {**asdict(subject), "passages": passages}
 
 
-def first_offset(name: str, text: str) -> int | None:
-    """Return where the name first stands as whole words, or None."""
-    match = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)
-    return match.start() if match else None
+def first_offsets(names: Iterable[str], text: str) -> dict[str, int]:
+    """Return where each name first stands as whole words and not inside a longer one of the names, in text order."""
+    longest_first = sorted(set(names), key=lambda name: (-len(name), name))
+    found: dict[str, int] = {}
+    for match in re.finditer(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\w)", text):
+        found.setdefault(match.group(), match.start())
+    return found

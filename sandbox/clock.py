@@ -39,9 +39,14 @@ class Clock:
         if not self._options.latency:
             return
         self._llm_calls += 1
-        seconds = self._draw(f"llm|{self._llm_calls}", LLM_MEDIAN_SECONDS, LLM_LEAST_SECONDS, LLM_MOST_SECONDS)
+        seconds = self._llm_draw(f"llm|{self._llm_calls}")
         self.llm_seconds.append(seconds)
         await asyncio.sleep(seconds)
+
+    def _llm_draw(self, key: str) -> float:
+        if self._options.llm_seconds is None:
+            return self._draw(key, LLM_MEDIAN_SECONDS, LLM_LEAST_SECONDS, LLM_MOST_SECONDS)
+        return self.real(random.Random(f"{self._options.seed}|latency|{key}").uniform(*self._options.llm_seconds))
 
     def retry_after(self) -> tuple[int, int]:
         """Return how long a throttled client should wait, as whole seconds (1 or more) and as milliseconds."""

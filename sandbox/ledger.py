@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import asdict
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from sandbox.jobs import Job, Slot, echo_id
@@ -106,5 +106,6 @@ def _llm(state: State) -> dict[str, Any]:
     fields = ("calls", "input_tokens", "cached_tokens", "output_tokens", "searches")
     purposes: Counter[str] = sum((usage.purposes for usage in state.usage.values()), Counter())
     totals = {name: sum(getattr(usage, name) for usage in state.usage.values()) for name in fields}
-    seconds = median(state.clock.llm_seconds) if state.clock.llm_seconds else None
-    return {**totals, "purposes": dict(purposes), "models": models, "median_seconds": seconds}
+    drawn = state.clock.llm_seconds
+    seconds = {"median_seconds": median(drawn) if drawn else None, "mean_seconds": fmean(drawn) if drawn else None}
+    return {**totals, "purposes": dict(purposes), "models": models, **seconds}

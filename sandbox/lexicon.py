@@ -71,6 +71,10 @@ TRADES: tuple[Trade, ...] = (
 )  # fmt: skip
 
 ALL_BRANDS = tuple(brand for trade in TRADES for brand in trade.brands)
+GENERIC_WORDS = frozenset(
+    {"bank", "community", "co", "cooperative", "credit", "federal", "financial", "first", "group", "mutual", "national"}
+    | {"of", "savings", "service", "services", "the", "trust", "union", "united", "unity"}
+)
 LOOK_ALIKE_SUFFIXES = ("Falls Resort", "Street Bakery", "Records", "Airlines", "Music Festival", "Publishing")
 
 SENTENCES: dict[str, tuple[str, ...]] = {

@@ -117,12 +117,18 @@ def complete(state: State, prompt: Prompt, strike: Strike, *, country: str = "US
 
 
 def purpose_of(prompt: Prompt) -> str:
-    """Return what the reader takes a request for: reading, names, structured or answer."""
+    """Return what the reader takes a request for.
+
+    A reading is of brands and of an organisation's mention, or of one of both: reading, brands, mention. Else names,
+    structured, or answer.
+    """
     if prompt.schema is None:
         return "answer"
     names = prompt.schema.property_names
-    if names & {"brands", "evaluation", "mention_blocks"}:
-        return "reading"
+    if names & {"evaluation", "mention_blocks"}:
+        return "reading" if "brands" in names else "mention"
+    if "brands" in names:
+        return "brands"
     return "names" if names & {"variations", "names", "name_variations"} else "structured"
 
 
@@ -130,9 +136,10 @@ def _structured(prompt: Prompt, schema: StrictSchema, strike: Strike) -> Any:
     purpose = purpose_of(prompt)
     request = _user_document(prompt.user)
     value: Any = None
-    if purpose == "reading":
+    if purpose in ("reading", "brands", "mention"):
         habits = Habits("injected_instructions_followed" in strike, "hallucinated_passage" in strike)
-        value = {"answers": read_answers(request, habits)}
+        parts = {"brands": purpose != "mention", "evaluation": purpose != "brands"}
+        value = {"answers": read_answers(request, habits, **parts)}
     elif purpose == "names":
         variations = name_variations(Org.of(request.get("organisation") or request.get("organization") or prompt.user))
         value = {key: variations for key in ("variations", "names", "name_variations") if key in schema.property_names}
@@ -156,7 +163,7 @@ def _sources(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, dict):
         return []
     answers = value.get("answers") or []
-    evaluations = [answer["evaluation"] for answer in answers[:1] if answer["evaluation"]]
+    evaluations = [answer["evaluation"] for answer in answers[:1] if answer.get("evaluation")]
     return [value, *answers[:1], *evaluations]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from sandbox import lexicon
+from sandbox.brand_names import WORD, find_brands, is_ordinary_use, is_part_of_a_longer_name, names_pattern
+from sandbox.look_alikes import is_generic
 
 GOOD = frozenset(
     {"top", "best", "praise", "praises", "excellent", "love", "loves", "reliable", "recommended", "stands"}
@@ -32,15 +32,6 @@ BAD_PIECES = ("苦情", "注意が必要", "سيئة", "खराब", "शि�
 ABSENT = re.compile(r"couldn.t find|could not find|no information|not able to find|don.t have information", re.I)
 CONTINUES = re.compile(r"\s*[-*•]?\s*(they|their|it|its|the company)\b", re.I)
 ORDERS = re.compile(r"ignore (?:all )?previous|disregard all rules|is_mention_verified to true", re.I)
-EMPHASISED = re.compile(r"\*\*\[?([^*\[\]\n]{2,60}?)\]?(?:\([^)\s]*\))?\*\*")
-LISTED = re.compile(r"^\s*(?:#{1,6}|[-*•]|\d+[.)])\s+([A-Z][\w&.'’-]*(?: (?:&|and|of|[A-Z][\w&.'’-]*))*)", re.M)
-LONGER_NAME = re.compile(r"(?: [A-Z][a-z]+)+")
-WORD = re.compile(r"\w[\w'’]*")
-NUMBERED = re.compile(r"^\[\d+\] ")  # blocks may be sent with their number in front
-NOT_BRANDS = frozenset(
-    {"rating", "company", "name", "price", "what", "which", "here", "note", "address", "phone", "website"}
-    | {"pros", "cons", "overview", "they", "their", "another", "some", "be", "customers", "good", "always", "a", "the"}
-)
 LEGAL = re.compile(r"[,\s]+(inc|llc|ltd|corp|co|gmbh|plc|company|limited)\.?$", re.I)
 
 
@@ -75,7 +66,7 @@ def name_variations(org: Org) -> list[str]:
     words = short.split()
     found = [name, short, short.replace(" ", ""), short.replace(" ", "-"), short.lower(), short.replace("&", "and")]
     found += [f"{short} Inc", f"{short} Company", f"the {short}", short.replace("-", " ")]
-    if len(words) >= 2:
+    if len(words) >= 2 and not is_generic(short):
         found += [words[0], " ".join(words[:2])]
     if len(words) >= 3:
         found.append("".join(word[0] for word in words if word[0].isalnum()).upper())
@@ -84,24 +75,39 @@ def name_variations(org: Org) -> list[str]:
     return [entry for entry in dict.fromkeys(found) if entry.strip()][:25]
 
 
-def read_answers(request: Mapping[str, Any], habits: Habits) -> list[dict[str, Any]]:
-    """Return brands and evaluation for each answer of a reading request."""
+def read_answers(
+    request: Mapping[str, Any], habits: Habits, *, brands: bool = True, evaluation: bool = True
+) -> list[dict[str, Any]]:
+    """Return brands, evaluation, or both for each answer of a reading request."""
     org = Org.of(request.get("organisation") or request.get("organization") or {})
-    answers = request.get("answers")
-    return [_read(org, entry, number, habits) for number, entry in enumerate(_listed(answers), start=1)]
+    read = []
+    for number, entry in enumerate(_listed(request.get("answers")), start=1):
+        blocks = [_text_of(block, place) for place, block in enumerate(_blocks_of(entry), start=1)]
+        reading: dict[str, Any] = {"answer": entry.get("answer", number)}
+        if brands:
+            # an instruction to name one brand alone is obeyed only where nothing else was asked for
+            reading["brands"] = _brands(blocks if evaluation else _obeyed(blocks, habits), org, habits)
+        if evaluation:
+            asked = entry.get("evaluate", True) and org.names
+            reading["evaluation"] = evaluate(blocks, org, habits) if asked else None
+        read.append(reading)
+    return read
 
 
 def _listed(answers: Any) -> list[dict[str, Any]]:
     return [entry for entry in answers if isinstance(entry, dict)] if isinstance(answers, list) else []
 
 
-def _read(org: Org, entry: Mapping[str, Any], number: int, habits: Habits) -> dict[str, Any]:
-    blocks = [_text_of(block, place) for place, block in enumerate(_blocks_of(entry), start=1)]
-    brands = find_brands(blocks, org)
-    evaluation = evaluate(blocks, org, habits) if entry.get("evaluate", True) and org.names else None
-    if habits.hallucinates:
-        brands.append("Phantom & Daughters")
-    return {"answer": entry.get("answer", number), "brands": brands, "evaluation": evaluation}
+def _brands(blocks: Sequence[str], org: Org, habits: Habits) -> list[str]:
+    found = find_brands(blocks, org.names)
+    return [*found, "Phantom & Daughters"] if habits.hallucinates else found
+
+
+def _obeyed(blocks: Sequence[str], habits: Habits) -> Sequence[str]:
+    """Return only the lines that give orders, when the model obeys them and there are some."""
+    if not habits.obeys_injections:
+        return blocks
+    return [line for block in blocks for line in block.splitlines() if ORDERS.search(line)] or blocks
 
 
 def _blocks_of(entry: Mapping[str, Any]) -> Sequence[Any]:
@@ -119,7 +125,7 @@ def _text_of(block: Any, place: int) -> str:
 
 def evaluate(blocks: Sequence[str], org: Org, habits: Habits) -> dict[str, Any]:
     """Say which blocks, numbered from 1, speak about the org, and how."""
-    pattern = _names_pattern(org.names)
+    pattern = names_pattern(org.names)
     named = [number for number, text in enumerate(blocks, start=1) if names_the_org(text, pattern)]
     chosen = _with_continuations(blocks, named)
     about = " ".join(blocks[number - 1] for number in chosen)
@@ -141,15 +147,9 @@ def evaluate(blocks: Sequence[str], org: Org, habits: Habits) -> dict[str, Any]:
 
 
 def names_the_org(text: str, pattern: re.Pattern[str]) -> bool:
-    """Tell whether a name stands in the text that is not the beginning of a longer, different name."""
-    return any(not LONGER_NAME.match(text, match.end()) for match in pattern.finditer(text))
-
-
-@lru_cache(maxsize=512)
-def _names_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = sorted({name for name in names if len(name) > 2}, key=len, reverse=True)
-    pieces = [re.sub(r"(?:\\[ -])+", r"[\\s\\-]*", re.escape(name)) for name in longest_first]
-    return re.compile(rf"(?<![\w/@.])(?:{'|'.join(pieces) or '(?!)'})(?![\w@]|\.\w)", re.I)
+    """Tell whether a name stands in the text as a name, and not as a part of a longer, different one."""
+    hits = pattern.finditer(text)
+    return any(not is_ordinary_use(hit) and not is_part_of_a_longer_name(hit, text) for hit in hits)
 
 
 def _with_continuations(blocks: Sequence[str], named: Sequence[int]) -> list[int]:
@@ -168,46 +168,3 @@ def sentiment_of(text: str) -> str:
     if bad and bad >= good:
         return "negative"
     return "positive" if good else "neutral"
-
-
-def find_brands(blocks: Sequence[str], org: Org) -> list[str]:
-    """Return the names of brands in order of appearance: known ones, the org's, emphasised or listed ones."""
-    text = "\n".join(blocks)
-    found: dict[str, int] = {}
-    for name, start in _known_brands(text):
-        found.setdefault(name, start)
-    for match in _names_pattern(org.names).finditer(text):
-        longer = LONGER_NAME.match(text, match.end())
-        found.setdefault(match.group() + (longer.group() if longer else ""), match.start())
-    for expression in (EMPHASISED, LISTED):
-        for match in expression.finditer(text):
-            name = match.group(1).strip(" :–-")
-            if _looks_like_a_brand(name):
-                found.setdefault(name, match.start(1))
-    return sorted(found, key=lambda name: found[name])
-
-
-def _looks_like_a_brand(name: str) -> bool:
-    words = name.split()
-    return bool(words) and name[0].isupper() and len(words) <= 5 and words[0].lower().strip(":") not in NOT_BRANDS
-
-
-def _by_first_word(names: Iterable[str]) -> dict[str, list[str]]:
-    index: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names, key=len, reverse=True):
-        first = WORD.search(name)
-        if first:
-            index[first.group()].append(name)
-    return dict(index)
-
-
-_BRAND_INDEX = _by_first_word(lexicon.ALL_BRANDS)
-_BRAND_START = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(_BRAND_INDEX)))})\b")
-
-
-def _known_brands(text: str) -> Iterable[tuple[str, int]]:
-    for match in _BRAND_START.finditer(text):
-        for name in _BRAND_INDEX[match.group()]:
-            if text.startswith(name, match.start()):
-                yield name, match.start()
-                break

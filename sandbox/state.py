@@ -35,7 +35,8 @@ class State:
         self.options = options
         self.clock = Clock(options)
         self.faults = Faults(options.seed, options.faults)
-        self.world = World(options.seed, [*(example_orgs() if options.examples else ()), *orgs])
+        known = [*(example_orgs() if options.examples else ()), *orgs]
+        self.world = World(options.seed, known, mentions_per_answer=options.mentions_per_answer)
         self.jobs = Jobs(options.seed, self.clock, self.faults)
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()

@@ -26,10 +26,15 @@ class BadWorld(ValueError):
 
 
 class World:
-    """Answers are a function of seed, question, engine, country and replicate, whatever was asked before."""
+    """Answers are a function of seed, question, engine, country and replicate, whatever was asked before.
 
-    def __init__(self, seed: int, orgs: Iterable[WorldOrg] = ()) -> None:
+    A question of several orgs is one of their network: an answer speaks of a few of them only, or mentions exactly
+    `mentions_per_answer` of them.
+    """
+
+    def __init__(self, seed: int, orgs: Iterable[WorldOrg] = (), *, mentions_per_answer: int | None = None) -> None:
         self.seed = seed
+        self.mentions_per_answer = mentions_per_answer
         self.orgs: dict[str, WorldOrg] = {}
         self._by_question: dict[str, list[tuple[str, WorldOrg]]] = defaultdict(list)
         self._answer = lru_cache(maxsize=4096)(self._write)
@@ -70,9 +75,14 @@ class World:
     def _write(self, prompt: str, engine: str, country: str, replicate: str, faults: frozenset[str]) -> WorldAnswer:
         rng = random.Random(f"{self.seed}|{engine}|{country}|{replicate}|{prompt}")
         orgs = self.orgs_of(prompt)
-        if len(orgs) > MAX_SUBJECTS:
-            orgs = rng.sample(orgs, MAX_SUBJECTS)
-        answer = write_answer(rng, prompt, engine, country, orgs, huge="huge_answer" in faults)
+        members = orgs if len(orgs) > 1 else []
+        exactly = self.mentions_per_answer
+        most = MAX_SUBJECTS if exactly is None else exactly
+        if len(members) > most:
+            orgs = rng.sample(members, most)
+        certain = bool(members) and exactly is not None
+        huge = "huge_answer" in faults
+        answer = write_answer(rng, prompt, engine, country, orgs, members=members, certain=certain, huge=huge)
         _spoil(rng, answer, faults, orgs)
         return answer
 
@@ -91,10 +101,15 @@ def _fold(text: str) -> str:
 
 
 def orgs_from(document: Any) -> list[WorldOrg]:
-    """Find the organisations anywhere in a YAML or JSON document. Questions of a network go to all its orgs."""
+    """Find the organisations anywhere in a YAML or JSON document.
+
+    Questions of a network go to all its orgs, whether they stand in it or say its name.
+    """
     found: dict[str, WorldOrg] = {}
+    of_network = dict(_network_questions(document))
     for entry, inherited in _org_entries(document, ()):
-        questions = (*_texts(entry.get("questions")), *inherited)
+        named = of_network.get(str(entry.get("network") or "").strip(), ())
+        questions = (*_texts(entry.get("questions")), *inherited, *named)
         org = WorldOrg(
             str(entry["name"]).strip(), tuple(_texts(entry.get("websites"))), tuple(dict.fromkeys(questions))
         )
@@ -117,6 +132,18 @@ def _org_entries(node: Any, inherited: tuple[str, ...]) -> Iterator[tuple[Mappin
                     yield entry, handed_down
         else:
             yield from _org_entries(child, inherited)
+
+
+def _network_questions(node: Any) -> Iterator[tuple[str, list[str]]]:
+    if isinstance(node, list):
+        for child in node:
+            yield from _network_questions(child)
+    elif isinstance(node, dict):
+        for network in node.get("networks") or ():
+            if isinstance(network, dict):
+                yield str(network.get("name") or "").strip(), _texts(network.get("questions"))
+        for child in node.values():
+            yield from _network_questions(child)
 
 
 def _texts(value: Any) -> list[str]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sandbox import lexicon
-from sandbox.answers import Source, Subject, WorldAnswer, WorldOrg, first_offset
+from sandbox.answers import Source, Subject, WorldAnswer, WorldOrg, first_offsets
+from sandbox.look_alikes import draw_look_alikes, draw_ordinary_uses
 
 MENTION_SHARE = 0.6
 ABSENCE_SHARE = 0.06
@@ -58,25 +59,41 @@ class Draft:
 
 
 def write_answer(
-    rng: random.Random, question: str, engine: str, country: str, orgs: Sequence[WorldOrg], *, huge: bool = False
+    rng: random.Random,
+    question: str,
+    engine: str,
+    country: str,
+    orgs: Sequence[WorldOrg],
+    *,
+    members: Sequence[WorldOrg] = (),
+    certain: bool = False,
+    huge: bool = False,
 ) -> WorldAnswer:
-    """Return an answer to the question as the engine would give it; all choices come from `rng`."""
+    """Return an answer to the question as the engine would give it; all choices come from `rng`.
+
+    `orgs` may be mentioned, and are when that is `certain`. `members` are all orgs of the network that asks, if one
+    does: then strangers with similar names are among the brands.
+    """
     trade = trade_of(question)
-    subjects = _subjects(rng, orgs)
+    subjects = _subjects(rng, orgs, certain=certain)
     sources = _sources(rng, trade, orgs, subjects, engine)
     script = _script(rng, country)
-    entries = _entries(rng, trade, subjects, sources, engine, script)
+    strangers = draw_look_alikes(rng, orgs, members) if members else []
+    named = _named(rng, trade, subjects, [org.name for org in members], strangers)
+    entries = [_entry(rng, trade, name, subject, sources, engine, script) for name, subject in named]
     look_alikes = _look_alikes(rng, orgs)
     draft = Draft("\r\n" if rng.random() < 0.05 else "\n")
     boilerplate = "Give feedback\n\n" if engine == "chatgpt" and rng.random() < 0.08 else ""
     draft.add(boilerplate)
     _opening(rng, draft, script, huge or rng.random() < HUGE_SHARE)
     _main_part(rng, draft, entries, script)
-    _closing(rng, draft, subjects, look_alikes, trade)
+    draft.add("".join(draw_ordinary_uses(rng, orgs)) if members else "")
+    _closing(rng, draft, subjects, look_alikes)
     text = draft.text
     brands = _ranked(text, [entry.name for entry in entries] + look_alikes, subjects)
     queries = [question.rstrip("?").lower()[:80], f"best {trade.services[0]} {country}"][: rng.randint(1, 2)]
-    return WorldAnswer(text, subjects, brands, look_alikes, sources, queries, boilerplate)
+    subjects = _everyone(subjects, members)
+    return WorldAnswer(text, subjects, brands, strangers + look_alikes, sources, queries, boilerplate)
 
 
 def trade_of(question: str) -> lexicon.Trade:
@@ -93,11 +110,11 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", name.lower()) or "brand"
 
 
-def _subjects(rng: random.Random, orgs: Sequence[WorldOrg]) -> list[Subject]:
+def _subjects(rng: random.Random, orgs: Sequence[WorldOrg], *, certain: bool) -> list[Subject]:
     subjects = []
     for org in orgs:
         subject = Subject(org.name)
-        draw = rng.random()
+        draw = 0.0 if certain else rng.random()
         subject.mentioned = draw < MENTION_SHARE
         subject.absence_statement = MENTION_SHARE <= draw < MENTION_SHARE + ABSENCE_SHARE
         if subject.mentioned:
@@ -140,20 +157,27 @@ def _script(rng: random.Random, country: str) -> str | None:
     return rng.choice(sorted(lexicon.SCRIPTS)) if rng.random() < 0.04 else None
 
 
-def _entries(
+def _named(
     rng: random.Random,
     trade: lexicon.Trade,
     subjects: Sequence[Subject],
-    sources: Sequence[Source],
-    engine: str,
-    script: str | None,
-) -> list[Entry]:
+    members: Sequence[str],
+    strangers: Sequence[str],
+) -> list[tuple[str, Subject | None]]:
+    """Return the brands that get an entry, in their order, with the subject where one is an org."""
     named: list[tuple[str, Subject | None]] = [(s.name, s) for s in subjects if s.mentioned]
-    taken = {subject.name.casefold() for subject in subjects}
+    taken = {name.casefold() for name in (*members, *(subject.name for subject in subjects))}
     rivals = [brand for brand in trade.brands if brand.casefold() not in taken]
     named += [(brand, None) for brand in rng.sample(rivals, rng.randint(5, 9))]
+    named += [(stranger, None) for stranger in strangers]
     rng.shuffle(named)
-    return [_entry(rng, trade, name, subject, sources, engine, script) for name, subject in named]
+    return named
+
+
+def _everyone(subjects: list[Subject], members: Sequence[WorldOrg]) -> list[Subject]:
+    """Return a subject for every member, also for those of whom the answer says nothing; without members as it is."""
+    by_name = {subject.name: subject for subject in subjects}
+    return [by_name.get(member.name) or Subject(member.name) for member in members] or subjects
 
 
 def _entry(
@@ -180,7 +204,8 @@ def _marker(rng: random.Random, sources: Sequence[Source], engine: str, subject:
     cited = [source for source in sources if source.cited and (subject is not None or not source.own)]
     if not cited or rng.random() < 0.4:
         return ""
-    source = next((source for source in cited if source.own), rng.choice(cited))
+    own = [source for source in cited if source.own and subject is not None and source.title == subject.name]
+    source = next(iter(own), rng.choice(cited))
     if engine == "chatgpt":
         return rng.choice((f" [{source.position}]", f" \\[{source.position}\\]", f" ([{source.domain}]({source.url}))"))
     if engine == "perplexity":
@@ -255,9 +280,7 @@ def _sections(rng: random.Random, draft: Draft, entries: Sequence[Entry]) -> Non
     draft.add("## What to look for\n\n")
 
 
-def _closing(
-    rng: random.Random, draft: Draft, subjects: Sequence[Subject], look_alikes: Sequence[str], trade: lexicon.Trade
-) -> None:
+def _closing(rng: random.Random, draft: Draft, subjects: Sequence[Subject], look_alikes: Sequence[str]) -> None:
     for name in look_alikes:
         draft.add(f"Not to be confused with {name}, which is in another line of business. ")
     for subject in subjects:
@@ -269,8 +292,7 @@ def _closing(
 
 def _ranked(text: str, names: Sequence[str], subjects: Sequence[Subject]) -> list[tuple[str, int]]:
     """Return the brands by first offset, and write the rank into the subjects that are mentioned."""
-    found = [(name, offset) for name in dict.fromkeys(names) if (offset := first_offset(name, text)) is not None]
-    found.sort(key=lambda pair: pair[1])
+    found = list(first_offsets(names, text).items())
     order = [name for name, _ in found]
     for subject in subjects:
         subject.rank = order.index(subject.name) + 1 if subject.mentioned and subject.name in order else None

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.answers import WorldAnswer, WorldOrg
-from sandbox.reader import Habits, Org, evaluate, find_brands
+from sandbox.brand_names import find_brands
+from sandbox.reader import Habits, Org, evaluate
 from sandbox.server import RunningSandbox
 from sandbox.world import BadWorld, World, example_orgs, orgs_from, read_world_file
 from tests.support.vendor import NORTHWIND, Vendor
@@ -95,7 +96,7 @@ def test_the_reader_which_sees_only_the_text_agrees_with_the_truth(answers: list
         verdict = evaluate(blocks, org, Habits())
         subject = answer.subjects[0]
         assert (verdict["is_mention_verified"] and not verdict["absence_statement"]) == subject.mentioned
-        brands, truth = set(find_brands(blocks, org)), {name for name, _ in answer.brands}
+        brands, truth = set(find_brands(blocks, org.names)), {name for name, _ in answer.brands}
         hits, found, true = hits + len(brands & truth), found + len(brands), true + len(truth)
     assert hits / found > 0.95
     assert hits / true > 0.95
