@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from prefect.client.schemas.objects import FlowRun, State
@@ -15,28 +16,38 @@ from prefect.logging.loggers import flow_run_logger
 
 from tasks.alert import deliver, send_alert
 from tasks.batch import fail_batch, show_failed_batch
+from tasks.money import claims_of, settle_claims
 from tasks.resources import current
-from visibility.batches import OpenBatch, kept_lease
+from visibility.batches import OpenBatch
 from visibility.errors import LeaseLost, VisibilityError
+from visibility.leases import kept_lease
+from visibility.networks import OpenReading
+from visibility.store.leases import HeldLease
 
 LONGEST_REASON = 200  # characters
+NAMED_SUBJECTS = 3  # of those that share a problem
 
 Result = TypeVar("Result")
 
 
 class Problems:
-    """What went wrong in one flow, each sentence once, for one alert at its end."""
+    """What went wrong in one flow and in the flows inside it, each sentence once, for one alert at its end."""
 
     def __init__(self) -> None:
-        self._sentences: dict[str, None] = {}
+        self._sentences: dict[str, list[str]] = {}
 
     def add(self, error: BaseException) -> None:
         """Remember an error as a sentence; the text of a foreign one may quote answers or keys and stays in the log."""
         unexpected = f"Unexpected {type(error).__name__}; the log of the flow run says more."
-        self._sentences[str(error) if isinstance(error, VisibilityError) else unexpected] = None
+        self._sentences.setdefault(str(error) if isinstance(error, VisibilityError) else unexpected, [])
+
+    def take_over(self, subject: str, inner: Problems) -> None:
+        """Remember the problems of a flow inside this one, which does not alert by itself."""
+        for sentence in inner._sentences:
+            self._sentences.setdefault(sentence, []).append(subject)
 
     def __str__(self) -> str:
-        return "\n".join(self._sentences)
+        return "\n".join(f"{sentence}{_named(subjects)}" for sentence, subjects in self._sentences.items())
 
     def __bool__(self) -> bool:
         return bool(self._sentences)
@@ -51,34 +62,81 @@ class Problems:
             return None
 
 
+def _named(subjects: Sequence[str]) -> str:
+    """Say whom a problem concerns: the first few, and how many more."""
+    if not subjects:
+        return ""
+    more = f" and {len(subjects) - NAMED_SUBJECTS} more" if len(subjects) > NAMED_SUBJECTS else ""
+    return f" ({', '.join(subjects[:NAMED_SUBJECTS])}{more})"
+
+
+_outer: ContextVar[Problems | None] = ContextVar("problems of the outer flow", default=None)
+
+
 @asynccontextmanager
 async def alerting(subject: str) -> AsyncIterator[Problems]:
-    """Send one alert when the body fails or has tolerated problems; cancellation and crash have hooks."""
-    problems = Problems()
+    """Send one alert when the body fails or has tolerated problems; cancellation and crash have hooks.
+
+    A flow inside another one of this process leaves its problems to the outer one: fifty members, one alert.
+    """
+    problems, outer = Problems(), _outer.get()
+    token = _outer.set(problems)
     try:
         yield problems
     except Exception as error:
         if not isinstance(error, LeaseLost):  # the flow that took over speaks for the batch
             problems.add(error)
-            await send_alert(f"{subject} failed", str(problems))
+            await _pass_on(outer, subject, "failed", problems)
         raise
-    if problems:
-        await send_alert(f"{subject} has problems", str(problems))
+    else:
+        if problems:
+            await _pass_on(outer, subject, "has problems", problems)
+    finally:
+        _outer.reset(token)
+
+
+async def _pass_on(outer: Problems | None, subject: str, happened: str, problems: Problems) -> None:
+    if outer is not None:
+        outer.take_over(subject, problems)
+    else:
+        await send_alert(f"{subject} {happened}", str(problems))
 
 
 @asynccontextmanager
 async def working_on(batch: OpenBatch) -> AsyncIterator[None]:
     """Keep the batch's lease while the body runs, then give it back; mark the batch failed when the body breaks."""
+
+    async def give_up(error: BaseException) -> None:
+        await fail_batch(batch, reason_of(error))
+        if batch.scope == "org" and isinstance(error, Exception):
+            await show_failed_batch(batch.batch_id)
+
+    async with holding(batch.lease, give_up):
+        yield
+
+
+@asynccontextmanager
+async def reading_for(reading: OpenReading) -> AsyncIterator[None]:
+    """Keep the lease of an org's reading while the body runs; when it breaks, charge what is finished."""
+
+    async def give_up(_error: BaseException) -> None:
+        await settle_claims(reading.lease, claims_of(reading))
+
+    async with holding(reading.lease, give_up):
+        yield
+
+
+@asynccontextmanager
+async def holding(lease: HeldLease, give_up: Callable[[BaseException], Awaitable[None]]) -> AsyncIterator[None]:
+    """Keep a lease while the body runs, then give it back; `give_up(error)` is called when the body breaks."""
     resources = current()
-    async with kept_lease(resources.database, batch.batch_id, batch.lease_owner, resources.settings.lease_seconds):
+    async with kept_lease(resources.database, lease, resources.settings.lease_seconds):
         try:
             yield
         except BaseException as error:
-            with suppress(Exception):  # the first error is the one to raise; a resume charges the rest
-                await asyncio.shield(fail_batch(batch.batch_id, batch.lease_owner, reason_of(error)))
-            if isinstance(error, Exception) and not isinstance(error, LeaseLost):
-                with suppress(Exception):
-                    await show_failed_batch(batch.batch_id)
+            if not isinstance(error, LeaseLost):
+                with suppress(Exception):  # the first error is the one to raise; a resume charges the rest
+                    await asyncio.shield(give_up(error))
             raise
 
 
@@ -103,5 +161,7 @@ async def alert_on_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: 
 
 
 async def _alert_from_hook(flow: Flow[..., Any], flow_run: FlowRun, happened: str, state: State[Any]) -> None:
+    if flow_run.parent_task_run_id is not None:
+        return  # the flow that started it hears of its end, and alerts once for all that it started
     title = f"{flow.name} {flow_run.name} {happened}"
     await deliver(title, state.message or "no reason was given", flow_run_logger(flow_run, flow), flow_run.id)

@@ -6,7 +6,7 @@ Deployed as `org-evaluation`; locally `python -m flows.org_evaluation --help`.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before Prefect is imported, which takes 2 s: help and refusals come at once
-    from flows.command_line import org_evaluation_command
+    from flows.org_command import org_evaluation_command
 
     org_evaluation_command()
 
@@ -26,7 +26,8 @@ from tasks.money import hold_credits, settle_usage
 from tasks.names import load_profile
 from visibility.arrivals import Arrivals
 from visibility.batches import OpenBatch
-from visibility.domain import OrgProfile, check_run_date
+from visibility.billing.holds import Claim
+from visibility.domain import BatchKey, OrgProfile, check_run_date
 from visibility.summary import OrgEvaluationSummary
 
 
@@ -46,15 +47,18 @@ async def org_evaluation(
     """
     async with alerting(f"evaluation of {org_id}") as problems, resources.opened():
         today = datetime.now(UTC).date()
-        batch = await open_batch(org_id, triggered_by, user_id, check_run_date(run_date or today, today))
+        key = BatchKey("org", org_id, check_run_date(run_date or today, today))
+        batch = await open_batch(key, triggered_by, user_id)
         async with working_on(batch):
             if not batch.progress.nothing_left:
-                await hold_credits(batch.batch_id, batch.lease_owner, batch.progress.uncharged)
-                await start_batch(batch.batch_id, batch.lease_owner)
-                profile = asyncio.ensure_future(load_profile(batch))  # while the vendors work: only reading needs it
+                ours = [Claim(batch.batch_id)]
+                await hold_credits(batch.lease, ours, owed=ours if batch.progress.uncharged else ())
+                await start_batch(batch.lease)
+                # while the vendors work: only reading needs it
+                profile = asyncio.ensure_future(load_profile(batch, batch.batch_id))
                 await asyncio.gather(*(ask_and_evaluate(batch, model, profile, problems) for model in batch.models))
-                await problems.tolerate(settle_usage(batch.batch_id, batch.lease_owner))
-            summary = await complete_batch(batch.batch_id, batch.lease_owner)
+                await problems.tolerate(settle_usage(batch.lease, ours))
+            summary = await complete_batch(batch.lease)
         return summary.raise_if_failed()
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from visibility.errors import VisibilityError
 
-ROUTINE = ("Finished in state Completed", "Finished in state Cached", "Beginning flow run")
+ROUTINE = ("Finished in state Completed", "Finished in state Cached", "Beginning flow run", "Beginning subflow run")
 CANCELLED = "Execution was cancelled by the runtime environment"
 REPEATED = ("Finished in state Failed", "Encountered exception during execution")  # beside the error's own sentence
 
@@ -40,12 +40,16 @@ def readable_progress() -> Iterator[None]:
 
 
 class _Telling(logging.Filter):
-    """Drops the routine of the engine, says once where the run can be watched, and is silent after Ctrl-C."""
+    """Drops the routine of the engine, says once where the run can be watched, and is silent after Ctrl-C.
+
+    Of flows inside the first one only what is wrong is told: it says itself how each of them ended.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._told_where = False
         self._stopping = False
+        self._outer: object = None
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -56,7 +60,12 @@ class _Telling(logging.Filter):
             told, self._told_where = self._told_where, True
             return not told
         repeated = message.startswith(REPEATED) and not _unforeseen(record)
-        return not repeated and not message.startswith(ROUTINE)
+        return not repeated and not message.startswith(ROUTINE) and not self._is_of_inner_flow(record)
+
+    def _is_of_inner_flow(self, record: logging.LogRecord) -> bool:
+        flow_run_id = getattr(record, "flow_run_id", None)
+        self._outer = self._outer or flow_run_id
+        return record.levelno < logging.WARNING and flow_run_id not in (None, self._outer)
 
 
 class _OneLine(logging.Formatter):

@@ -17,41 +17,43 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 
 from visibility.display import as_markdown, headline, result_rows
-from visibility.domain import EvaluationCounts
+from visibility.network_display import (
+    leaderboard_rows,
+    network_as_markdown,
+    network_headline,
+    reading_as_markdown,
+    reading_headline,
+)
+from visibility.network_summary import NetworkOrgSummary, NetworkSummary
 from visibility.summary import OrgEvaluationSummary
 
 PATIENCE_SECONDS = 10.0  # Prefect's client itself tries for a minute, call after call
 
 
 @dataclass
-class ModelProgress:
-    """A progress artifact of one model's answers, and a log line for each step."""
+class Progress:
+    """A progress artifact: how much of what is expected has been done."""
 
     artifact_id: UUID | None
-    model: str
     expected: int
     done: int = 0
 
     @classmethod
-    async def begin(cls, model: str, expected: int, *, sandbox: bool) -> ModelProgress:
+    async def begin(cls, what: str, expected: int, *, sandbox: bool) -> Progress:
         """Create the artifact at 0 %."""
-        progress = cls(None, model, expected)
+        progress = cls(None, expected)
         async with shown_if_possible():
             origin = " · SIMULATED (sandbox)" if sandbox else ""
-            progress.artifact_id = await acreate_progress_artifact(0.0, description=f"answers of {model} read{origin}")
+            progress.artifact_id = await acreate_progress_artifact(0.0, description=f"{what}{origin}")
         return progress
 
-    async def advance(self, counts: EvaluationCounts) -> None:
-        """Add evaluated answers."""
-        self.done += counts.evaluated
-        get_run_logger().info(
-            "%s: %s of %s answers read, %s of these %s name the org",
-            self.model, self.done, self.expected, counts.mentioned, counts.evaluated,
-        )  # fmt: skip
+    async def advance(self, number: int) -> None:
+        """Add what has been done."""
+        self.done += number
         await self._show(min(100.0, 100 * self.done / self.expected) if self.expected else 100.0)
 
     async def finish(self) -> None:
-        """Show 100 %: nothing more will come, even where answers are missing or an earlier flow read some."""
+        """Show 100 %: nothing more will come, even where something is missing or an earlier flow did some."""
         await self._show(100.0)
 
     async def _show(self, percent: float) -> None:
@@ -72,6 +74,24 @@ async def publish_summary(summary: OrgEvaluationSummary) -> None:
     async with shown_if_possible():
         await acreate_table_artifact(result_rows(summary), key="org-evaluation-results", description=described)
         await acreate_markdown_artifact(as_markdown(summary), key="org-evaluation-summary", description=described)
+
+
+async def publish_network(summary: NetworkSummary) -> None:
+    """Create the leaderboard of the members as a table, and the Markdown summary with coverage."""
+    described = network_headline(summary)
+    async with shown_if_possible():
+        await acreate_table_artifact(leaderboard_rows(summary), key="network-leaderboard", description=described)
+        await acreate_markdown_artifact(
+            network_as_markdown(summary), key="network-questions-summary", description=described
+        )
+
+
+async def publish_reading(summary: NetworkOrgSummary) -> None:
+    """Create the Markdown summary of what one org's network answers say about it."""
+    async with shown_if_possible():
+        await acreate_markdown_artifact(
+            reading_as_markdown(summary), key="network-org-summary", description=reading_headline(summary)
+        )
 
 
 @asynccontextmanager

@@ -24,12 +24,12 @@ from visibility.providers.routing import provider_of
     retry_condition_fn=is_retryable,
     cache_policy=NO_CACHE,
 )
-async def ask_questions(batch_id: UUID, model: str, arrivals: Arrivals) -> AskSummary:
-    """Ask the batch's open questions of one model; every answer is stored as its vendor job returns.
+async def ask_questions(batch_id: UUID, model: str, arrivals: Arrivals | None = None) -> AskSummary:
+    """Ask the batch's open questions of one model; every answer is stored as its vendor job returns, and announced.
 
     Raises ProviderRefused when the provider takes no more requests, after everything has been recorded.
     """
-    asked = await current().collector.ask(batch_id, model, arrivals.put)
+    asked = await current().collector.ask(batch_id, model, arrivals.put if arrivals else None)
     failed = f", failed {asked.failed}" if asked.failed else ""
     get_run_logger().info(
         "%s: %s of %s answered in %s vendor jobs%s", model, asked.answered, asked.expected, asked.jobs, failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from prefect import task
@@ -13,7 +13,6 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
 from tasks.resources import current
-from visibility.batches import OpenBatch
 from visibility.domain import LlmCall, OrgProfile
 from visibility.errors import UnusableReply, VisibilityError
 from visibility.names import name_variations, org_key
@@ -34,7 +33,7 @@ def by_org_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     result_serializer="json",
 )
 async def find_name_variations(
-    key: str, name: str, websites: tuple[str, ...], batch_id: UUID, org_id: UUID
+    key: str, name: str, websites: tuple[str, ...], batch_id: UUID | None, org_id: UUID
 ) -> list[str]:
     """Ask the LLM for realistic spellings of the name; cached for 24 h by `key`."""
     resources = current()
@@ -48,20 +47,36 @@ async def find_name_variations(
     return names
 
 
-async def _record(call: LlmCall, batch_id: UUID, org_id: UUID) -> None:
+async def _record(call: LlmCall, batch_id: UUID | None, org_id: UUID) -> None:
     await current().database.insist(save_calls, [replace(call, batch_id=batch_id, org_id=org_id)])
 
 
-async def load_profile(batch: OpenBatch) -> OrgProfile:
-    """Return whom the answers are read for; without the LLM the deterministic names serve, uncached."""
-    names = core_variations(batch.org_name, batch.websites)
+class Named(Protocol):
+    """An org as far as its names go."""
+
+    @property
+    def org_id(self) -> UUID: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def websites(self) -> tuple[str, ...]: ...
+
+
+async def load_profile(org: Named, batch_id: UUID | None) -> OrgProfile:
+    """Return whom the answers are read for; without the LLM the deterministic names serve, uncached.
+
+    `batch_id`: the batch whose costs a look-up belongs to.
+    """
+    names = core_variations(org.name, org.websites)
     resources = current()
     if resources.llm is not None:
         # what the sandbox makes up must not serve a real evaluation
         llm = f"{'sandbox ' if resources.settings.sandbox else ''}{resources.settings.llm.names_model}"
-        key = org_key(batch.org_name, batch.websites, llm)
+        key = org_key(org.name, org.websites, llm)
         try:
-            names = await find_name_variations(key, batch.org_name, batch.websites, batch.batch_id, batch.org_id)
+            names = await find_name_variations(key, org.name, org.websites, batch_id, org.org_id)
         except VisibilityError as error:
             get_run_logger().warning("no name variations from the LLM (%s); the deterministic ones serve", error)
-    return OrgProfile(batch.org_id, batch.org_name, tuple(names), batch.websites)
+    return OrgProfile(org.org_id, org.name, tuple(names), org.websites)

@@ -5,10 +5,12 @@ A flow opens the resources once; flows inside it (a shard's orgs) find them open
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 
 from blocks.configuration import settings_from_blocks
 from visibility.collection import AnswerCollector
@@ -16,17 +18,19 @@ from visibility.evaluation import extractor_version
 from visibility.identity import new_owner
 from visibility.llm.client import LlmClient
 from visibility.settings import Settings
+from visibility.shared_brands import SharedBrands
 from visibility.store.database import Database, connect
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Open clients; `llm` is None only where evaluation by rule alone was chosen."""
+    """Open clients; `llm` and `brands` are None only where evaluation by rule alone was chosen."""
 
     settings: Settings
     database: Database
     collector: AnswerCollector
     llm: LlmClient | None
+    brands: SharedBrands | None
 
     @property
     def extractor_version(self) -> str:
@@ -46,16 +50,19 @@ def current() -> Resources:
 
 
 @asynccontextmanager
-async def opened(settings: Settings | None = None, *, linger_seconds: float = 0) -> AsyncIterator[Resources]:
+async def opened(
+    settings: Settings | None = None, *, linger_seconds: float = 0, asks: bool = True
+) -> AsyncIterator[Resources]:
     """Open the resources, or join those that an outer flow has opened.
 
     `linger_seconds` is how long a vendor job waits for questions of other orgs; one org alone does not wait.
+    Without `asks` no vendor's key is needed: stored answers are read. Raises ConfigurationError for a missing key.
     """
     if (resources := _open.get()) is not None:
         yield resources
         return
     settings = settings or await settings_from_blocks()
-    settings.require_keys()
+    settings.require_keys(asks=asks)
     resources = _connect(settings, linger_seconds)
     token = _open.set(resources)
     try:
@@ -63,19 +70,28 @@ async def opened(settings: Settings | None = None, *, linger_seconds: float = 0)
     finally:
         _open.reset(token)
         await resources.collector.close()
+        if resources.brands is not None:
+            await resources.brands.close()
         if resources.llm is not None:
             await resources.llm.close()
         resources.database.close()
 
 
+def preload() -> None:
+    """Import what summaries need, a second of work, in a thread: while vendors work it costs no time."""
+    asyncio.get_running_loop().run_in_executor(None, import_module, "pandas")
+
+
 def _connect(settings: Settings, linger_seconds: float) -> Resources:
-    llm = LlmClient(settings.llm) if settings.llm.configured else None
+    process = new_owner()
     database = connect(settings)
+    llm = LlmClient(settings.llm) if settings.llm.configured else None
+    brands = SharedBrands(database, llm, reader=process, max_attempts=settings.max_attempts) if llm else None
     collector = AnswerCollector(
         database,
         settings.brightdata,
         max_attempts=settings.max_attempts,
-        submitter=new_owner(),
+        submitter=process,
         linger_seconds=linger_seconds,
     )
-    return Resources(settings, database, collector, llm)
+    return Resources(settings, database, collector, llm, brands)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL
 
+from deployments.local import environment
 from tests.support import postgres
 from tests.support.environment import clean_environment, refuse_network
 from visibility.settings import BrightDataSettings, LlmSettings, Settings
@@ -44,6 +45,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _no_dotenv() -> None:
     """A developer's `.env` in the working directory is not part of a test."""
+    environment.DOTENV = Path(os.devnull)
     for settings_class in (BrightDataSettings, LlmSettings, Settings):
         settings_class.model_config["env_file"] = None
 

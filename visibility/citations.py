@@ -165,16 +165,18 @@ def _position(entry: Any) -> int | None:
     return None
 
 
-def _text_urls(text: str) -> list[str]:
+# the orgs of a network read the same answers: what is the answer's own is done once
+@lru_cache(maxsize=128)
+def _text_urls(text: str) -> tuple[str, ...]:
     if "://" not in text:
-        return []
+        return ()
     links = find_links(text)
     placed = [(link.target.start, link.url) for link in links if not link.is_image]
     definitions = find_definitions(text)
     placed.extend((span.start, url) for span, _, url in definitions)
     taken = [span for link in links for span in (link.label, link.target)] + [span for span, _, _ in definitions]
     placed.extend((span.start, unescape(text[span.start : span.end])) for span in find_bare_urls(text, _joined(taken)))
-    return [url for _, url in sorted(placed)]
+    return tuple(url for _, url in sorted(placed))
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

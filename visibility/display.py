@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from visibility.metrics import Figure
+from visibility.network_summary import NetworkSummary
 from visibility.summary import Counted, OrgEvaluationSummary
 
 COLUMNS = {
@@ -38,40 +39,70 @@ MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 def print_summary(summary: OrgEvaluationSummary, next_steps: Mapping[str, str], console: Console | None = None) -> None:
     """Print the result of one batch for a person."""
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    console = console or Console(highlight=False, markup=False, emoji=False, width=width)
+    console = console or terminal()
     console.print(f"\n{printable(summary.org_name)} · {summary.run_date} · {headline(summary)}\n", style="bold")
-    console.print(_figures_table(summary))
+    console.print(table(figure_rows(summary)))
     if summary.by_model:
         console.print()
-        console.print(_groups_table(summary))
+        console.print(table(narrow(group_rows(summary))))
     console.print(f"\n{LEGEND}", style="dim")
     for title, lists in tops(summary).items():
         console.print(f"\n{title}", style="bold")
-        console.print(_table(top_rows(lists, printable)))
+        console.print(table(top_rows(lists, printable)))
     console.print(f"\n{money_line(summary)}")
-    for name, where in {"batch": str(summary.batch_id), **next_steps}.items():
+    print_next_steps(console, {"batch": str(summary.batch_id), **next_steps})
+
+
+def terminal() -> Console:
+    """Return the terminal, or a file as wide as a page; text is printed as it is."""
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def print_next_steps(console: Console, next_steps: Mapping[str, str]) -> None:
+    """Print addresses and commands, each on one line however long it is."""
+    for name, where in next_steps.items():
         console.print(f"{name}: {where}", soft_wrap=True)
 
 
 def headline(summary: OrgEvaluationSummary) -> str:
     """Say status, coverage and what failed in one line."""
-    origin = " · SIMULATED (sandbox)" if summary.sandbox else ""
-    failed = ", ".join(f"{number} {code}" for code, number in sorted(summary.failed.items()))
+    unread = f" · {summary.unevaluated} answers could not be read" if summary.unevaluated else ""
+    return f"{answers_line(summary)}{unread}{origin(summary.sandbox)}"
+
+
+def answers_line(summary: OrgEvaluationSummary | NetworkSummary) -> str:
+    """Say the status of a batch, how many answers came back, and why others did not."""
+    elsewhere = f" · {summary.answered_elsewhere} answered from another country" if summary.answered_elsewhere else ""
     return (
-        f"{summary.status} · coverage {_percent(summary.coverage)} ({summary.answered} of {summary.expected} answers)"
-        f"{f' · missing: {failed}' if failed else ''}"
-        f"{f' · {summary.answered_elsewhere} answered from another country' if summary.answered_elsewhere else ''}"
-        f"{f' · {summary.unevaluated} answers could not be read' if summary.unevaluated else ''}{origin}"
+        f"{summary.status} · coverage {percent(summary.coverage)} ({summary.answered} of {summary.expected} answers)"
+        f"{failures('missing', summary.failed)}{elsewhere}"
     )
+
+
+def failures(label: str, failed: Mapping[str, int]) -> str:
+    """Say how many failed by error code, behind a dot and the label; nothing when none did."""
+    codes = ", ".join(f"{number} {code}" for code, number in sorted(failed.items()))
+    return f" · {label}: {codes}" if codes else ""
+
+
+def origin(sandbox: bool) -> str:
+    """Say that a result is simulated, behind a dot; nothing when it is real."""
+    return " · SIMULATED (sandbox)" if sandbox else ""
 
 
 def money_line(summary: OrgEvaluationSummary) -> str:
     """Say what the vendors cost and what the payer was charged, USD."""
+    charged_for = f"{summary.charges} answers to {summary.payer or 'nobody'}"
+    return f"{cost_line(summary, charged_for)} · {summary.duration_seconds or 0:.1f} s"
+
+
+def cost_line(summary: OrgEvaluationSummary | NetworkSummary, charged_for: str) -> str:
+    """Say what answers and reading cost, and what was charged for what, USD."""
     return (
         f"cost: answers {summary.vendor_cost_usd:.4f} USD, reading {summary.llm_cost_usd:.4f} USD "
         f"({summary.llm_calls} calls, {summary.llm_tokens} tokens) · charged {summary.charged_usd:.4f} USD "
-        f"for {summary.charges} answers to {summary.payer or 'nobody'} · {summary.duration_seconds or 0:.1f} s"
+        f"for {charged_for}"
     )
 
 
@@ -101,7 +132,7 @@ def figure_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
     """Return one row per figure over all models together: value, 95 % interval, n with its unit, coverage."""
     rows = []
     for figure in summary.figures.values():
-        as_text = _percent if figure.name in PERCENT else _plain
+        as_text = percent if figure.name in PERCENT else _plain
         interval = NOTHING if figure.low is None else f"{as_text(figure.low)} to {as_text(figure.high)}"
         value = as_text(figure.value) if figure.value is not None else f"{NOTHING} ({figure.reason})"
         rows.append(
@@ -110,7 +141,7 @@ def figure_rows(summary: OrgEvaluationSummary) -> list[dict[str, str]]:
                 "value": value,
                 "95 % interval": interval,
                 "n": f"{figure.n} {figure.unit}",
-                "coverage": _percent(figure.coverage),
+                "coverage": percent(figure.coverage),
             }
         )
     return rows
@@ -120,7 +151,7 @@ def show(figure: Figure | None) -> str:
     """Write one figure: value, n, and the interval of the mention rate; without a denominator a dash."""
     if figure is None or figure.value is None:
         return NOTHING
-    as_text = _percent if figure.name in PERCENT else _plain
+    as_text = percent if figure.name in PERCENT else _plain
     with_interval = figure.name == "mention_rate" and figure.low is not None
     interval = f" [{as_text(figure.low)}–{as_text(figure.high)}]" if with_interval else ""
     return f"{as_text(figure.value)}{interval} n={figure.n}"
@@ -131,13 +162,13 @@ def as_markdown(summary: OrgEvaluationSummary) -> str:
     parts = [
         f"# {escaped(summary.org_name)}, {summary.run_date}",
         headline(summary),
-        *([f"**{summary.reason}**"] if summary.reason else []),
-        _markdown_table(figure_rows(summary)),
-        _markdown_table(group_rows(summary)),
+        *([f"**{escaped(summary.reason)}**"] if summary.reason else []),
+        markdown_table(figure_rows(summary)),
+        markdown_table(group_rows(summary)),
         LEGEND,
     ]
     for title, lists in tops(summary).items():
-        parts += [f"## {title}", _markdown_table(top_rows(lists, str))]
+        parts += [f"## {title}", markdown_table(top_rows(lists, str))]
     parts += [money_line(summary), f"batch `{summary.batch_id}`"]
     return "\n\n".join(parts)
 
@@ -170,29 +201,25 @@ def escaped(text: str) -> str:
     return MARKDOWN_SIGNS.sub(r"\\\1", printable(text))
 
 
-def _figures_table(summary: OrgEvaluationSummary) -> Table:
-    return _table(figure_rows(summary))
-
-
-def _groups_table(summary: OrgEvaluationSummary) -> Table:
-    """Every n on a line of its own, titles on two: eight columns fit into a terminal of 80."""
-    rows = [
-        {"\n".join(title.rsplit(" ", 1)): cell.replace(" n=", "\nn=") for title, cell in row.items()}
-        for row in group_rows(summary)
+def narrow(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Put every n on a line of its own, titles on two: eight columns fit into a terminal of 80."""
+    return [
+        {"\n".join(title.rsplit(" ", 1)): cell.replace(" n=", "\nn=") for title, cell in row.items()} for row in rows
     ]
-    return _table(rows)
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+def table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Return rows with the same keys as a table for the terminal; the keys are its titles."""
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for title in rows[0] if rows else ():
-        table.add_column(title)
+        drawn.add_column(title)
     for row in rows:
-        table.add_row(*row.values())
-    return table
+        drawn.add_row(*row.values())
+    return drawn
 
 
-def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows with the same keys as a Markdown table in which every cell is plain text; empty without a row."""
     if not rows:
         return ""
     titles = list(rows[0])
@@ -200,13 +227,14 @@ def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join((lines[0], "|---" * len(titles) + "|", *lines[1:]))
 
 
+def percent(value: float | None) -> str:
+    """Write a ratio as percent; a dash for None."""
+    return NOTHING if value is None else f"{value:.0%}"
+
+
 def _coverage(figures: Mapping[str, Figure]) -> str:
     figure = figures.get("coverage")
-    return NOTHING if figure is None else f"{_percent(figure.value)} n={figure.n}"
-
-
-def _percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.0%}"
+    return NOTHING if figure is None else f"{percent(figure.value)} n={figure.n}"
 
 
 def _plain(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -15,6 +15,7 @@ Sentiment = Literal["positive", "neutral", "negative"]
 CitationType = Literal["primary", "secondary"]
 CitationSource = Literal["vendor", "text"]
 PayerType = Literal["ORG", "PARTNER"]
+Scope = Literal["org", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,41 @@ class Org:
     models: tuple[str, ...]
     locations: tuple[Location, ...]
     questions: tuple[Question, ...]
+    network_joined_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One org of a network."""
+
+    org_id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network with what is asked for all of its members."""
+
+    network_id: UUID
+    partner_id: UUID
+    name: str
+    models: tuple[str, ...]
+    locations: tuple[Location, ...]
+    questions: tuple[Question, ...]
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingBatch:
+    """What one org still lacks of one batch of its network.
+
+    `run_ids` are answered and not evaluated for the org; `uncharged` counts what is evaluated and not charged.
+    """
+
+    batch_id: UUID
+    run_date: date
+    run_ids: tuple[UUID, ...]
+    uncharged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +154,14 @@ class Brand:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answered question run as the extraction reads it."""
+    """An answered question run as the extraction reads it; `brands` where they were read for another org already."""
 
     question_run_id: UUID
     question_text: str
     response_text: str
     provider_sources: dict[str, Any] | None
     model: str
+    brands: tuple[Brand, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +244,7 @@ class EvaluationCounts:
 class BatchKey:
     """What makes a batch unique: scope, owner and UTC date."""
 
-    scope: Literal["org", "network"]
+    scope: Scope
     owner_id: UUID
     run_date: date
 
@@ -227,12 +264,17 @@ def name_key(name: str) -> str:
     return "".join(character for character in folded if character.isalnum())
 
 
-def expected_runs(org: Org, replicates: int = 1) -> Sequence[tuple[Question, str, Location, int]]:
-    """Return the manifest of an org: every question × model × location × replicate (from 1)."""
+def expected_runs(asker: Org | Network, replicates: int = 1) -> Sequence[tuple[Question, str, Location, int]]:
+    """Return the manifest of an org or network: every question × model × location × replicate (from 1).
+
+    For a network without members nothing is asked: nobody would read or pay for the answers.
+    """
+    if isinstance(asker, Network) and not asker.members:
+        return []
     return [
         (question, model, location, replicate)
-        for question in org.questions
-        for model in org.models
-        for location in org.locations
+        for question in asker.questions
+        for model in asker.models
+        for location in asker.locations
         for replicate in range(1, replicates + 1)
     ]

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
-import structlog
-
 from visibility.arrivals import total
-from visibility.domain import Evaluation, EvaluationCounts, LlmCall, OrgProfile
-from visibility.errors import FatalError, ItemError, UnusableReply, VisibilityError
-from visibility.grounding import Share, evaluate
-from visibility.llm.catalog import MICRO_USD
+from visibility.calls import MENTION, READING, Reader
+from visibility.domain import Evaluation, EvaluationCounts, LlmCall, OrgProfile, StoredAnswer
+from visibility.errors import FatalError
+from visibility.grounding import Share, evaluate, evaluation_of, verdict_of
 from visibility.llm.client import LlmClient
-from visibility.llm.prompts import load_prompt
-from visibility.llm.replies import response_format
-from visibility.reading import AnswerReading, OpenAnswer, Reading, call_groups, open_answer, reading_request
-from visibility.settings import LlmSettings
+from visibility.reading import AnswerMention, AnswerReading, OpenAnswer, open_answer
+from visibility.shared_brands import BrandsRead, SharedBrands
 from visibility.store.database import Database
 from visibility.store.findings import Saved, load_answers, save_evaluations
 from visibility.store.findings import unevaluated as unevaluated
-
-CODE_VERSION = 1
-"""Raised by hand when blocks, names, guards, rank or share of voice are computed differently."""
+from visibility.versions import extractor_version as extractor_version
 
 CHUNKS_IN_FLIGHT = 16
-
-log = structlog.get_logger(__name__)
-
-
-def extractor_version(settings: LlmSettings | None) -> str:
-    """Return what produces evaluations: code, prompt and schema, model; without an LLM the rule alone."""
-    if settings is None or not settings.configured:
-        return f"{CODE_VERSION}-rule-only"
-    prompt = load_prompt("reading")
-    schema = json.dumps(response_format(Reading), sort_keys=True)
-    digest = hashlib.sha256((prompt.text + schema).encode()).hexdigest()[:8]
-    return f"{CODE_VERSION}.{prompt.version}-{digest}-{settings.evaluation_model}"
 
 
 async def evaluate_stored(
@@ -54,130 +33,127 @@ async def evaluate_stored(
     *,
     chunk: int,
     answers_per_call: int,
+    brands: SharedBrands | None = None,
 ) -> EvaluationCounts:
     """Evaluate the runs that have no evaluation yet, and store `chunk` of them at a time.
 
-    Without a client the rule alone decides. A failed answer is counted by its code and stops nothing. When the LLM
-    refuses the account, what is finished is stored and the ProviderRefused is raised, with the counts as `counts`.
+    Brands and evaluation are read together, or, where other orgs share the answers, the brands come from `brands`
+    and the LLM is only asked where a name of the org stands. Without a client the rule alone decides. A failed answer
+    is counted by its code and stops nothing. When the LLM refuses the account, what is finished is stored and the
+    ProviderRefused is raised, with the counts as `counts`.
     """
     version = extractor_version(client.settings if client else None)
     limit = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
 
     async def one(ids: Sequence[UUID]) -> tuple[EvaluationCounts, FatalError | None]:
         async with limit:
-            answers = await database.run(load_answers, ids, profile.org_id, version)
-            reader = Reader(client, profile, batch_id, version)
-            # in a thread: a chunk of page-long texts would hold up every other org of this process
-            opened = await asyncio.to_thread(lambda: [open_answer(answer, profile) for answer in answers])
-            await reader.read_all(opened, answers_per_call)
-            saved = await database.insist(save_evaluations, reader.evaluations, reader.calls)
-        return _counts(reader, saved), reader.fatal
+            current = brands.version if brands else None
+            answers = await database.run(load_answers, ids, profile.org_id, version, current)
+            reading = ChunkReading(client, profile, batch_id, version, answers_per_call)
+            await (reading.read_shared(answers, brands) if brands else reading.read_jointly(answers))
+            outdated = [answer.question_run_id for answer in answers if answer.brands]
+            saved = await database.insist(
+                save_evaluations,
+                reading.evaluations,
+                reading.calls,
+                shared_brands=brands is not None,
+                outdated_brands=outdated,
+            )
+        return _counts(reading, saved), reading.fatal
 
     chunks = [run_ids[start : start + chunk] for start in range(0, len(run_ids), chunk)]
     results = await asyncio.gather(*map(one, chunks), return_exceptions=True)
     return _finished(results)
 
 
-class Reader:
-    """Reads the answers of one chunk; collects evaluations, calls and failures, raises nothing of ours."""
+class ChunkReading:
+    """Reads the answers of one chunk for an org; collects evaluations, calls and failures, raises nothing of the LLM's.
 
-    def __init__(self, client: LlmClient | None, profile: OrgProfile, batch_id: UUID, version: str) -> None:
+    `calls` are to be stored with the evaluations, `brand_calls` are stored already.
+    """
+
+    def __init__(
+        self, client: LlmClient | None, profile: OrgProfile, batch_id: UUID, version: str, answers_per_call: int
+    ) -> None:
         self._client, self._profile, self._batch_id, self._version = client, profile, batch_id, version
+        self._answers_per_call = answers_per_call
         self.evaluations: list[Evaluation] = []
         self.calls: list[LlmCall] = []
-        self.failed: Counter[str] = Counter()
+        self.brand_calls: list[LlmCall] = []
+        self.failed: dict[UUID, str] = {}
         self.fatal: FatalError | None = None
 
-    async def read_all(self, answers: Sequence[OpenAnswer], answers_per_call: int) -> None:
+    async def read_jointly(self, answers: Sequence[StoredAnswer]) -> None:
         """Read every answer; those without a word need no call, without a client none do."""
-        for answer in answers:
+        opened = await self._opened(answers)
+        worded = [answer for answer in opened if self._client is not None and answer.text.strip()]
+        for answer in opened:
             if self._client is None or not answer.text.strip():
                 self._keep(answer, None, Share())
-        worded = [answer for answer in answers if self._client is not None and answer.text.strip()]
-        await asyncio.gather(*(self._read(group) for group in call_groups(worded, answers_per_call)))
+        if self._client is not None:
+            reader = Reader(self._client, READING, self._batch_id, self._profile)
+            await reader.read(worded, self._answers_per_call, self._keep)
+            self._account_for(reader)
 
-    async def _read(self, group: Sequence[OpenAnswer]) -> None:
-        """Read a group in one call; what that left unread is asked once more, each answer alone."""
-        again = await self._ask(group, last=False)
-        await asyncio.gather(*(self._ask([answer], last=True) for answer in again))
+    async def read_shared(self, answers: Sequence[StoredAnswer], brands: SharedBrands) -> None:
+        """Evaluate every answer whose brands others may have read; its two calls are made at the same time."""
+        named = brands.of(answers, self._batch_id, answers_per_call=self._answers_per_call)
+        read, (opened, mentions) = await asyncio.gather(named, self._read_mentions(answers))
+        self.failed.update(read.failed)
+        self.fatal = self.fatal or read.fatal
+        self.brand_calls = read.calls
+        ready = [answer for answer in opened if answer.answer.question_run_id not in self.failed]
+        self.evaluations = await asyncio.to_thread(lambda: [self._combined(one, mentions, read) for one in ready])
 
-    async def _ask(self, group: Sequence[OpenAnswer], *, last: bool) -> Sequence[OpenAnswer]:
-        """Make one call; return the answers that deserve another one, the rest is kept or counted as failed."""
-        try:
-            reading, call = await self._call(group)
-        except UnusableReply as error:
-            self._record(error.call)
-            hopeless = last or (error.code == "llm_refused" and len(group) == 1)
-            return self._give_up(group, error.code) if hopeless else group
-        except VisibilityError as error:
-            if isinstance(error, FatalError):
-                self.fatal = error
-            one_is_bad = isinstance(error, ItemError) and len(group) > 1
-            return group if one_is_bad else self._give_up(group, error.code)
-        self._record(call)
-        readings = usable_readings(reading, group)
-        for (number, answer), share in zip(readings.items(), split_call(call, len(readings)), strict=True):
-            self._keep(group[number - 1], answer, share)
-        unread = [answer for number, answer in enumerate(group, 1) if number not in readings]
-        return self._give_up(unread, "llm_incomplete") if last else unread
-
-    async def _call(self, group: Sequence[OpenAnswer]) -> tuple[Reading, LlmCall]:
+    async def _read_mentions(
+        self, answers: Sequence[StoredAnswer]
+    ) -> tuple[list[OpenAnswer], dict[UUID, tuple[AnswerMention, Share]]]:
+        """Ask about the answers in which a name of the org stands."""
         assert self._client is not None
-        prompt = load_prompt("reading")
-        return await self._client.parse(
-            "evaluation",
-            self._client.settings.evaluation_model,
-            prompt.text,
-            reading_request(self._profile, group),
-            Reading,
-            cache_key=f"reading-{prompt.digest}-{self._profile.org_id.hex[:8]}",
-        )
+        opened = await self._opened(answers)
+        mentions: dict[UUID, tuple[AnswerMention, Share]] = {}
 
-    def _record(self, call: LlmCall) -> None:
-        self.calls.append(replace(call, batch_id=self._batch_id, org_id=self._profile.org_id))
+        def keep(answer: OpenAnswer, entry: AnswerMention, share: Share) -> None:
+            mentions[answer.answer.question_run_id] = entry, share
+
+        reader = Reader(self._client, MENTION, self._batch_id, self._profile)
+        await reader.read([answer for answer in opened if answer.names], self._answers_per_call, keep)
+        self._account_for(reader)
+        return opened, mentions
+
+    async def _opened(self, answers: Sequence[StoredAnswer]) -> list[OpenAnswer]:
+        """In a thread: a chunk of page-long texts would hold up every other org of this process."""
+        return await asyncio.to_thread(lambda: [open_answer(answer, self._profile) for answer in answers])
+
+    def _combined(
+        self, opened: OpenAnswer, mentions: dict[UUID, tuple[AnswerMention, Share]], read: BrandsRead
+    ) -> Evaluation:
+        run_id = opened.answer.question_run_id
+        mention, share = mentions.get(run_id, (None, Share()))
+        verdict = verdict_of(opened, mention.evaluation if mention else None)
+        return evaluation_of(opened, verdict, read.brands[run_id], self._profile, self._version, share)
 
     def _keep(self, answer: OpenAnswer, reading: AnswerReading | None, share: Share) -> None:
         self.evaluations.append(evaluate(answer, reading, self._profile, self._version, share))
 
-    def _give_up(self, answers: Sequence[OpenAnswer], code: str) -> Sequence[OpenAnswer]:
-        if answers:
-            self.failed[code] += len(answers)
-            runs = [str(answer.answer.question_run_id) for answer in answers]
-            log.warning("evaluation.failed", code=code, question_run_ids=runs)
-        return ()
+    def _account_for(self, reader: Reader[AnswerReading] | Reader[AnswerMention]) -> None:
+        self.calls = reader.calls
+        self.failed.update((run_id, failure.code) for run_id, failure in reader.failed.items())
+        self.fatal = reader.fatal
 
 
-def usable_readings(reading: Reading, group: Sequence[OpenAnswer]) -> dict[int, AnswerReading]:
-    """Return the replies by answer number: the first of each, and with an evaluation where one was asked for."""
-    usable: dict[int, AnswerReading] = {}
-    for reply in reading.answers:
-        if 1 <= reply.answer <= len(group) and (reply.evaluation or not group[reply.answer - 1].names):
-            usable.setdefault(reply.answer, reply)
-    return usable
-
-
-def split_call(call: LlmCall, parts: int) -> list[Share]:
-    """Split a call's tokens and cost evenly; the sum is exact, to the token and to the millionth of a USD."""
-    given, taken = _split(call.input_tokens, parts), _split(call.output_tokens, parts)
-    micro_usd = _split(int(call.cost_usd / MICRO_USD), parts)
-    return [Share(given[part], taken[part], micro_usd[part] * MICRO_USD) for part in range(parts)]
-
-
-def _split(total: int, parts: int) -> list[int]:
-    return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
-
-
-def _counts(reader: Reader, saved: Saved) -> EvaluationCounts:
+def _counts(reading: ChunkReading, saved: Saved) -> EvaluationCounts:
     """Count one chunk; what another process had stored already is not counted as evaluated here."""
-    new = [evaluation for evaluation in reader.evaluations if evaluation.question_run_id in saved.question_run_ids]
+    new = [evaluation for evaluation in reading.evaluations if evaluation.question_run_id in saved.question_run_ids]
+    calls = [*reading.calls, *reading.brand_calls]
     return EvaluationCounts(
         evaluated=len(new),
         mentioned=sum(evaluation.mentioned for evaluation in new),
         competitors=saved.competitors,
         citations=saved.citations,
-        failed=dict(reader.failed),
-        llm_calls=len(reader.calls),
-        cost_usd=sum((call.cost_usd for call in reader.calls), Decimal(0)),
+        failed=dict(Counter(reading.failed.values())),
+        llm_calls=len(calls),
+        cost_usd=sum((call.cost_usd for call in calls), Decimal(0)),
     )
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from visibility import brands as brand_rules
 from visibility.citations import find_citations
-from visibility.domain import Evaluation, OrgProfile, Sentiment, Span
+from visibility.domain import Brand, Evaluation, OrgProfile, Sentiment, Span
 from visibility.markdown_blocks import Block
 from visibility.mentions import find_passages, share_of_voice
 from visibility.reading import AnswerReading, EvaluationReading, OpenAnswer, has_name
@@ -40,11 +40,24 @@ def evaluate(
     opened: OpenAnswer, reading: AnswerReading | None, profile: OrgProfile, version: str, share: Share
 ) -> Evaluation:
     """Return the evaluation of one answer; without a reading by rule alone (no brands, no rank, no sentiment)."""
+    if reading is None:
+        return evaluation_of(opened, _by_rule(opened, profile), None, profile, version, share)
+    named = brand_rules.find_brands(opened.text, reading.brands)
+    return evaluation_of(opened, verdict_of(opened, reading.evaluation), named, profile, version, share)
+
+
+def evaluation_of(
+    opened: OpenAnswer,
+    verdict: Verdict,
+    named: tuple[Brand, ...] | None,
+    profile: OrgProfile,
+    version: str,
+    share: Share,
+) -> Evaluation:
+    """Return the evaluation that follows from a verdict and the brands of the text; without brands no rank."""
     text = opened.text
-    verdict = _by_rule(opened, profile) if reading is None else verdict_of(opened, reading.evaluation)
-    named = brand_rules.find_brands(text, reading.brands) if reading else ()
-    others = brand_rules.competitors(named, profile, verified=verdict.mentioned)
-    rank = brand_rules.rank(_first_name(opened, verdict.spans), others) if reading and verdict.spans else None
+    others = brand_rules.competitors(named or (), profile, verified=verdict.mentioned)
+    rank = brand_rules.rank(_first_name(opened, verdict.spans), others) if named is not None and verdict.spans else None
     citations = tuple(find_citations(text, list(profile.websites), opened.answer.provider_sources))
     return Evaluation(
         question_run_id=opened.answer.question_run_id,
@@ -59,7 +72,7 @@ def evaluate(
         share_of_voice=share_of_voice(list(verdict.spans), text),
         citation=any(citation.type == "primary" for citation in citations),
         citations=citations,
-        brands=named,
+        brands=named or (),
         competitors=tuple(brand.name for brand in others),
         ungrounded=verdict.ungrounded,
         input_tokens=share.input_tokens,

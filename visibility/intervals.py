@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -56,12 +57,20 @@ def bootstrap_ratios(
     questions, figures = numerators.shape
     if questions < 2:
         return [None] * figures
-    drawn = np.random.default_rng(seed).multinomial(questions, np.full(questions, 1 / questions), size=resamples)
+    drawn = _draws(questions, resamples, seed)
     tops, bottoms = drawn @ numerators, drawn @ denominators
     return [
         _percentiles(tops[:, figure], bottoms[:, figure]) if np.count_nonzero(denominators[:, figure]) >= 2 else None
         for figure in range(figures)
     ]
+
+
+@lru_cache(maxsize=4)  # every org of a network has the same questions, and drawing takes most of the time
+def _draws(questions: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """Return how often each question is drawn: (resamples × questions)."""
+    import numpy as np
+
+    return np.random.default_rng(seed).multinomial(questions, np.full(questions, 1 / questions), size=resamples)
 
 
 def _percentiles(tops: NDArray[np.float64], bottoms: NDArray[np.float64]) -> Interval:

@@ -103,13 +103,14 @@ def _key(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names or () if isinstance(name, str))
 
 
-# One answer is searched for the org and then for every brand in it: its own part of the work is done once.
-@lru_cache(maxsize=16)
+# One answer is searched for the org and then for every brand in it, in a network for every org: its own part of the
+# work is done once.
+@lru_cache(maxsize=128)
 def _folded(text: str) -> Folded:
     return fold(text)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _unread(text: str) -> tuple[Span, ...]:
     return tuple(merged(find_targets(text)))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Column = NDArray[np.float64]
 
-__all__ = ["Cells", "CostFigure", "Figure", "Interval", "OrgMetrics", "metrics_by", "org_metrics", "wilson"]
+__all__ = ["Cells", "CostFigure", "Figure", "Interval", "OrgMetrics", "metrics_by", "org_metrics", "rate", "wilson"]
 
 RANK_DISCOUNT = 0.9  # rank-weighted visibility: 0.9^(rank − 1)
 NO_ANSWER = "no answer was evaluated"
@@ -125,7 +125,7 @@ def org_metrics(frame: pd.DataFrame) -> OrgMetrics:
         answered=answered,
         evaluated=len(usable),
         coverage=_coverage(coverage, expected),
-        mention_rate=_rate("mention_rate", int(mentioned.sum()), len(usable), "evaluated answers", coverage, NO_ANSWER),
+        mention_rate=rate("mention_rate", int(mentioned.sum()), len(usable), "evaluated answers", coverage, NO_ANSWER),
         owned_citation_rate=_owned_citation_rate(usable, coverage),
         cells=_cells(mentioned, _column(usable, "cited"), coverage),
         cost_per_usable_answer=_cost("cost_per_usable_answer", frame, answered, "usable answers", coverage),
@@ -240,9 +240,10 @@ def _coverage(coverage: float | None, expected: int) -> Figure:
     return Figure("coverage", coverage, expected, "expected runs", None, None, coverage, reason)
 
 
-def _rate(
+def rate(
     name: str, successes: int, n: int, unit: str, coverage: float | None, reason: str, left_out: int = 0
 ) -> Figure:
+    """Return successes ÷ n with its Wilson interval; None, for the given reason, when n is 0."""
     if n == 0:
         return Figure(name, None, 0, unit, None, None, coverage, reason, left_out)
     interval = wilson(successes, n)
@@ -256,7 +257,7 @@ def _owned_citation_rate(usable: pd.DataFrame, coverage: float | None) -> Figure
     citing = int(_column(usable, "cited")[grounded == 1].sum())
     n, unknown = int((grounded == 1).sum()), int(np.isnan(grounded).sum())
     reason = "no answer is known to have searched the web"
-    return _rate("owned_citation_rate", citing, n, "grounded answers", coverage, reason, unknown)
+    return rate("owned_citation_rate", citing, n, "grounded answers", coverage, reason, unknown)
 
 
 def _cells(mentioned: Column, cited: Column, coverage: float | None) -> Cells:

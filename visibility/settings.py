@@ -54,6 +54,7 @@ class LlmSettings(BaseSettings):
     azure_openai_api_key: SecretStr | None = None
     azure_openai_deployment: str | None = None
     evaluation_model: str = "gpt-6-luna"
+    brands_model: str = "gpt-6-luna"
     names_model: str = "gpt-6-luna"
     llm_concurrency: int = Field(default=64, ge=1)
     llm_timeout_seconds: float = Field(default=60, gt=0)
@@ -80,6 +81,13 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(default=10, ge=1, le=100)
     coverage_threshold: float = Field(default=0.8, ge=0, le=1)
+    failed_children_threshold: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="a larger part of members that failed fails a network",
+    )
+    orgs_in_flight: int = Field(default=50, ge=1, description="members of a network that are evaluated at a time")
     replicates: int = Field(default=1, ge=1, le=20)
     max_attempts: int = Field(default=4, ge=1, description="how often one question run may be asked in all")
     lease_seconds: float = Field(default=60, gt=0)
@@ -93,9 +101,9 @@ class Settings(BaseSettings):
     brightdata: BrightDataSettings = Field(default_factory=BrightDataSettings)
     llm: LlmSettings = Field(default_factory=LlmSettings)
 
-    def require_keys(self) -> None:
-        """Raise ConfigurationError that names what is missing to ask and to read answers."""
-        missing = [] if self.brightdata.api_key else ["BRIGHTDATA_API_KEY"]
+    def require_keys(self, *, asks: bool = True) -> None:
+        """Raise ConfigurationError that names what is missing to ask (where `asks`) and to read answers."""
+        missing = [] if self.brightdata.api_key or not asks else ["BRIGHTDATA_API_KEY"]
         if not self.llm.configured and not self.llm.rule_only_fallback:
             missing.append("OPENAI_API_KEY (or the three AZURE_OPENAI_ settings)")
         if missing:

@@ -1,4 +1,4 @@
-"""What one org's batch came to: the typed result that flows return, commands print and artifacts show."""
+"""What an org's batch came to: the typed result that flows return, commands print and artifacts show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from visibility.errors import BatchFailed
 from visibility.metrics import Figure, OrgMetrics, metrics_by, org_metrics
-from visibility.store.batches import finish, lease_lost
+from visibility.store.batches import finish
+from visibility.store.leases import HeldLease, lease_lost
 from visibility.store.results import Results, load_results, top_cited_domains, top_competitors
 from visibility.store.summaries import BatchTotals, batch_totals
 
@@ -85,36 +86,32 @@ class OrgEvaluationSummary(BaseModel):
 
 
 def complete(
-    session: Session, batch_id: UUID, extractor_version: str, *, coverage_threshold: float, lease_owner: str
+    session: Session, held: HeldLease, extractor_version: str, *, coverage_threshold: float
 ) -> OrgEvaluationSummary:
-    """Set the batch completed or failed by its coverage, and summarise it. Raises LeaseLost."""
-    totals = batch_totals(session, batch_id, extractor_version)
+    """Set the org's batch completed or failed by its coverage, and summarise it. Raises LeaseLost."""
+    totals = close(session, held, extractor_version, coverage_threshold=coverage_threshold)
+    return summarise(session, totals, extractor_version)
+
+
+def close(session: Session, held: HeldLease, extractor_version: str, *, coverage_threshold: float) -> BatchTotals:
+    """Set the batch completed or failed by its coverage, and return its totals. Raises LeaseLost."""
+    totals = batch_totals(session, held.lease_id, extractor_version)
     reason = failure_reason(totals, coverage_threshold)
     status = "failed" if reason else "completed"
-    completed_at = finish(session, batch_id, lease_owner, status=status, error=reason)
+    completed_at = finish(session, held, status=status, error=reason)
     if completed_at is None:
-        raise lease_lost(batch_id)
-    return summarise(
-        session, replace(totals, status=status, error=reason, completed_at=completed_at), extractor_version
-    )
+        raise lease_lost(held)
+    return replace(totals, status=status, error=reason, completed_at=completed_at)
 
 
-def fail(
-    session: Session,
-    batch_id: UUID,
-    extractor_version: str,
-    *,
-    reason: str,
-    coverage_threshold: float,
-    lease_owner: str,
-) -> None:
+def fail(session: Session, held: HeldLease, extractor_version: str, *, reason: str, coverage_threshold: float) -> None:
     """Set the batch failed for a reason; one that is completed, and still covered, stays what it is.
 
     A flow that is stopped after its last step, or that finds nothing to do, takes nothing away.
     """
-    totals = batch_totals(session, batch_id, extractor_version)
+    totals = batch_totals(session, held.lease_id, extractor_version)
     if totals.status != "completed" or failure_reason(totals, coverage_threshold):
-        finish(session, batch_id, lease_owner, status="failed", error=reason)
+        finish(session, held, status="failed", error=reason)
 
 
 def summarise_batch(session: Session, batch_id: UUID, extractor_version: str) -> OrgEvaluationSummary:
@@ -127,7 +124,8 @@ def summarise(session: Session, totals: BatchTotals, extractor_version: str) -> 
     batch_id = totals.batch_id
     results = load_results(session, batch_id, org_id=totals.org_id, extractor_version=extractor_version)
     return OrgEvaluationSummary(
-        **_counts(totals),
+        **counts_of(totals, OrgEvaluationSummary),
+        unevaluated=totals.answered - totals.evaluated,
         figures=_by_name(org_metrics(results.runs)),
         by_model=_breakdown(results, "model"),
         by_location=_breakdown(results, "location"),
@@ -139,37 +137,44 @@ def summarise(session: Session, totals: BatchTotals, extractor_version: str) -> 
 
 
 def failure_reason(totals: BatchTotals, threshold: float) -> str | None:
-    """Say why a batch has failed; None when enough was answered and enough of the answers could be read."""
-    if _ratio(totals.answered, totals.expected) < threshold:
+    """Say why a batch has failed; None when enough was answered and enough of the answers could be read.
+
+    A network's answers are read by its members' own flows: here only what came back counts.
+    """
+    if ratio(totals.answered, totals.expected) < threshold:
         failed = ", ".join(f"{number} {code}" for code, number in sorted(totals.failed.items()))
         return (
             f"Only {totals.answered} of {totals.expected} answers came back (threshold {threshold:.0%}); "
             f"missing: {failed}. Run it again to ask for the rest."
         )
-    if _ratio(totals.evaluated, totals.answered) < threshold:
-        return (
-            f"Only {totals.evaluated} of {totals.answered} answers could be read (threshold {threshold:.0%}). "
-            "The answers are kept; run it again to read the rest."
-        )
+    if totals.scope == "org" and ratio(totals.evaluated, totals.answered) < threshold:
+        return unread_reason(totals.evaluated, totals.answered, threshold)
     return None
 
 
-def _ratio(part: int, whole: int) -> float:
+def unread_reason(evaluated: int, answered: int, threshold: float) -> str:
+    """Say that too few of the answers could be read."""
+    return (
+        f"Only {evaluated} of {answered} answers could be read (threshold {threshold:.0%}). "
+        "The answers are kept; run it again to read the rest."
+    )
+
+
+def ratio(part: int, whole: int) -> float:
     """Return part ÷ whole, 1 for nothing of nothing; as a quotient: 0.55 × 20 is more than 11."""
     return part / whole if whole else 1.0
 
 
-def _counts(totals: BatchTotals) -> dict[str, Any]:
-    """Return what the summary takes over from the totals, and what follows from them."""
+def counts_of(totals: BatchTotals, summary: type[BaseModel]) -> dict[str, Any]:
+    """Return what a summary takes over from the totals by name, and what follows from them."""
     duration = None
     if totals.started_at and totals.completed_at:
         duration = (totals.completed_at - totals.started_at).total_seconds()
-    shared = {name: getattr(totals, name) for name in OrgEvaluationSummary.model_fields if hasattr(totals, name)}
+    shared = {name: getattr(totals, name) for name in summary.model_fields if hasattr(totals, name)}
     return {
         **shared,
         "reason": totals.error,
         "coverage": totals.answered / totals.expected if totals.expected else None,
-        "unevaluated": totals.answered - totals.evaluated,
         "duration_seconds": duration,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -11,22 +10,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from typer.testing import CliRunner
 
-from flows.command_line import evaluate_org
+from flows.org_command import evaluate_org
 from sandbox.server import RunningSandbox
+from tests.support.command import (
+    REPOSITORY,
+    Command,
+    Ended,
+    assert_refused,
+    command_of,
+    simulated_command,
+    subprocess_environment,
+)
 from visibility.store.database import Database
 
-REPOSITORY = Path(__file__).parents[2]
 NORTHWIND = REPOSITORY / "examples" / "northwind-heating.yaml"
 DAY = "2026-11-23"
 TENANT = """
@@ -41,51 +45,16 @@ orgs:
 TABLES = ("orgs", "evaluation_batches", "question_runs", "credit_holds", "provider_jobs")
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a command left: its exit status and what it wrote."""
-
-    status: int
-    output: str
-    errors: str
-
-    @property
-    def sentence(self) -> str:
-        """The last line on standard error."""
-        return self.errors.strip().splitlines()[-1]
-
-
-Command = Callable[..., Ended]
-
-
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """Run the command in this process; what it sets in the environment is forgotten after the test."""
-    for name in ("PREFECT_API_URL", "PREFECT_HOME", "DO_NOT_TRACK"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.delenv("PREFECT_API_URL")
-    monkeypatch.setenv("VISIBILITY_DATA_FOLDER", str(tmp_path / "data"))
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(evaluate_org)
-
-    def run(*arguments: str | Path, **environment: str) -> Ended:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        return Ended(result.exit_code, result.stdout, result.stderr)
-
-    return run
+    return command_of(evaluate_org, monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def simulated(
     command: Command, monkeypatch: pytest.MonkeyPatch, database_url: str, prefect_api: str, sandbox: RunningSandbox
 ) -> Command:
-    """The same on this test's database, the run's Prefect server and a sandbox that answers at once."""
-    for name, value in {"DATABASE_URL": database_url, "PREFECT_API_URL": prefect_api, "SANDBOX_URL": sandbox.url,
-                        "COVERAGE_THRESHOLD": "0.8"}.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    return lambda *arguments, **environment: command("--sandbox", "--time-scale", "200", *arguments, **environment)
+    return simulated_command(command, monkeypatch, database_url, prefect_api, sandbox.url)
 
 
 @pytest.fixture
@@ -98,15 +67,6 @@ def tenant(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-def assert_refused(ended: Ended, *words: str) -> None:
-    """Exit status 2 and one sentence with these words; neither a traceback nor a line of Prefect."""
-    assert ended.status == 2, ended.errors
-    assert ended.output == "" and "Traceback" not in ended.errors
-    assert ended.sentence.startswith("Error: ")
-    for word in words:
-        assert word in ended.sentence
 
 
 def rows(database: Database) -> dict[str, int]:
@@ -323,19 +283,24 @@ def test_a_prefect_api_that_refuses_is_one_sentence(
     assert rows(database)["evaluation_batches"] == 0
 
 
-def subprocess_environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
-
-
-def test_help_is_there_in_a_moment_and_imports_no_prefect() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "flows.org_evaluation", "--help"]
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("org_evaluation", ["--org-file", "--org-id", "--triggered-by", "--user-id", "--run-date"]),
+        ("network_questions", ["--network-file", "--network-id", "--triggered-by", "--run-date", "--spawn"]),
+        ("network_org_missing", ["--org-id", "--network-id", "--since", "--triggered-by"]),
+        ("org_reevaluation", ["--org-id", "--since", "--until"]),
+        ("network_reevaluation", ["--network-id", "--since", "--until"]),
+    ],
+)
+def test_help_is_there_in_a_moment_and_imports_no_prefect(module: str, options: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", f"flows.{module}", "--help"]
     began = time.monotonic()
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=subprocess_environment(), capture_output=True, text=True, timeout=30
     )
     assert ended.returncode == 0 and time.monotonic() - began < 10  # 0.3 s on an idle machine
-    for option in ("--org-file", "--org-id", "--sandbox", "--triggered-by", "--user-id", "--run-date", "--json"):
-        assert option in ended.stdout
+    assert [option for option in (*options, "--sandbox", "--json") if option not in ended.stdout] == []
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     assert not imported & {"prefect", "pandas", "sqlalchemy", "openai", "alembic", "boto3", "redis", "rich"}
 

@@ -69,14 +69,14 @@ def deployed(prefect_api: str) -> str:
     """The API of a server on which everything is deployed."""
     with SyncPrefectClient(prefect_api) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    run_prefect(prefect_api, "deploy", "--all", WORK_POOL=POOL)
+    run_prefect(prefect_api, "deploy", "--all", PREFECT_DEFAULT_WORK_POOL_NAME=POOL)
     return prefect_api
 
 
 @pytest.mark.slow
 async def test_deploying_again_changes_nothing(deployed: str, prefect: str) -> None:
     first = await stored_deployments()
-    run_prefect(deployed, "deploy", "--all", WORK_POOL=POOL)
+    run_prefect(deployed, "deploy", "--all", PREFECT_DEFAULT_WORK_POOL_NAME=POOL)
     assert await stored_deployments() == first
     assert {deployment["name"] for deployment in first} >= {deployment["name"] for deployment in DEPLOYMENTS}
 

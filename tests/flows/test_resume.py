@@ -21,6 +21,7 @@ from visibility.collection import AnswerCollector
 from visibility.errors import InsufficientCredits, LeaseLost
 from visibility.settings import Settings
 from visibility.store.database import Database
+from visibility.store.leases import HeldLease
 from visibility.store.tables import Batch, CreditBalance, CreditHold, GeoModel, GeoQuestion, LedgerEntry, ProviderJob
 from visibility.summary import OrgEvaluationSummary
 
@@ -72,11 +73,11 @@ async def test_answers_that_another_process_stores_meanwhile_are_read(
         org_id = seed_org(session, questions=2, models=("chatgpt",))
     start = steps.start_batch
 
-    async def start_while_another_fetches(batch_id: UUID, lease_owner: str) -> None:
-        await start(batch_id, lease_owner)
+    async def start_while_another_fetches(lease: HeldLease) -> None:
+        await start(lease)
         opened = resources.current()
         other = AnswerCollector(opened.database, opened.settings.brightdata, max_attempts=4, submitter="another")
-        await other.ask(batch_id, "chatgpt")
+        await other.ask(lease.lease_id, "chatgpt")
         await other.close()
 
     with serve_in_thread(time_scale=40) as slow:
@@ -142,11 +143,11 @@ async def test_a_flow_that_slept_through_a_takeover_does_no_further_step(
             holds = sorted(session.scalars(select(CreditHold.status)))
             return holds, session.scalar(select(func.count(LedgerEntry.entry_id))), session.scalar(select(Batch.status))
 
-    async def wake_up(*args: Any) -> Any:
+    async def wake_up(*args: Any, **options: Any) -> Any:
         with database.transaction() as session:
             session.execute(update(Batch).values(lease_owner="another|flow"))
         counts.append(money())
-        return await real(*args)
+        return await real(*args, **options)
 
     monkeypatch.setattr(steps, step, wake_up)
     with pytest.raises(LeaseLost):

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
+from prefect.settings.models.root import Settings
+
+from deployments.local.worker import POOL
 
 ROOT = Path(__file__).parents[2]
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -35,8 +38,15 @@ def test_the_parameters_are_those_of_the_flow(deployment: dict[str, Any]):
     assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
 
 
-def test_the_pool_is_chosen_by_the_environment(deployment: dict[str, Any]):
-    assert deployment["work_pool"]["name"] == "{{ $WORK_POOL }}"
+def test_the_pool_is_prefects_default_pool(deployment: dict[str, Any]):
+    assert "name" not in deployment["work_pool"]
+
+
+def test_the_default_pool_is_the_one_of_make_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    assert Settings().deployments.default_work_pool_name == POOL
+    monkeypatch.setenv("PREFECT_DEFAULT_WORK_POOL_NAME", "ecs")
+    assert Settings().deployments.default_work_pool_name == "ecs"
 
 
 def test_no_code_is_fetched_when_a_flow_runs():

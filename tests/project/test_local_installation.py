@@ -20,7 +20,7 @@ import psutil
 import psycopg2
 import pytest
 
-from deployments.local import ensure_prefect_server
+from deployments.local import ensure_prefect_server, environment
 from deployments.local.environment import child_environment
 from deployments.local.network import free_port
 from deployments.local.prefect_server import TUNED_SETTINGS
@@ -136,6 +136,18 @@ def passed_on(data_folder: Path, api_url: str) -> dict[str, str | None]:
     child = child_environment(data_folder, {"PREFECT_API_URL": api_url})
     names = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_PORT")
     return {name: child.get(name) for name in names}
+
+
+def test_the_api_of_dotenv_is_used_by_all_and_reaches_the_worker_only_as_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(environment, "DOTENV", tmp_path / ".env")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / ".env").write_text("PREFECT_API_URL=https://prefect.example/api\nOPENAI_API_KEY=key\n")
+    assert environment.configured_api_url() == "https://prefect.example/api"
+    assert environment.dotenv_settings() == {"OPENAI_API_KEY": "key"}
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert environment.configured_api_url() == "http://127.0.0.1:1/api"
 
 
 def test_down_without_up_says_so(data_folder: Path):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from visibility.billing.holds import hold
+from visibility.billing.holds import Claim, Holding, hold, hold_all
+from visibility.errors import InsufficientCredits, InvalidInput
 
 ANSWER_COST = Decimal("0.0015")
 EVALUATION_COST = Decimal("0.0004")
 RUN_DATE = date(2025, 11, 23)
 CENT = Decimal("0.01")
+REFUSALS = (InsufficientCredits, InvalidInput)
 
 
 @dataclass(frozen=True)
@@ -130,14 +135,37 @@ def evaluate(
     )
 
 
+USUAL_HOLD: dict[str, Any] = {
+    "expires_in": timedelta(hours=24),
+    "expected_evaluation_cost_usd": EVALUATION_COST,
+    "expected_answer_cost_usd": ANSWER_COST,
+}
+
+
 def hold_default(session: Session, batch_id: UUID, **changes: Any) -> Decimal:
     """Hold at the usual expected costs for a day."""
-    given: dict[str, Any] = {
-        "expires_in": timedelta(hours=24),
-        "expected_evaluation_cost_usd": EVALUATION_COST,
-        "expected_answer_cost_usd": ANSWER_COST,
-    }
-    return hold(session, batch_id, **(given | changes))
+    return hold(session, batch_id, **(USUAL_HOLD | changes))
+
+
+def hold_orgs(session: Session, batches: Sequence[UUID], orgs: Sequence[UUID], **changes: Any) -> Holding:
+    """Hold for every org in every batch at the usual expected costs for a day."""
+    claims = [Claim(batch_id, org_id) for batch_id in batches for org_id in orgs]
+    return hold_all(session, claims, **(USUAL_HOLD | changes))
+
+
+def leave_network(session: Session, org_id: UUID) -> None:
+    session.execute(text("UPDATE orgs SET network_id = NULL WHERE org_id = :o"), {"o": org_id})
+
+
+def read_for(session: Session, org_id: UUID, network_id: UUID, seconds: float = 60) -> None:
+    """Take the reading lease of an org in its network, for so long from now."""
+    session.execute(
+        text(
+            "INSERT INTO reading_leases (org_id, network_id, lease_owner, lease_expires_at) "
+            "VALUES (:o, :n, 'reader', clock_timestamp() + make_interval(secs => :s))"
+        ),
+        {"o": org_id, "n": network_id, "s": seconds},
+    )
 
 
 def money_of(session: Session, payer_id: UUID) -> Money:
@@ -178,3 +206,18 @@ def holds_of(session: Session, batch_id: UUID) -> list[tuple[str, Decimal]]:
 
 def partner_of(session: Session, org_id: UUID) -> UUID:
     return session.execute(text("SELECT partner_id FROM orgs WHERE org_id = :o"), {"o": org_id}).scalar_one()
+
+
+def at_once(jobs: Sequence[Callable[[], object]]) -> list[object]:
+    """Run all jobs in threads that start together; return results or refusals."""
+    barrier = Barrier(len(jobs))
+
+    def run(job: Callable[[], object]) -> object:
+        barrier.wait(10)
+        try:
+            return job()
+        except REFUSALS as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return list(threads.map(run, jobs))

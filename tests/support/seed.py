@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from visibility.store.tables import (
@@ -128,6 +128,22 @@ def seed_balance(session: Session, payer_type: str, payer_id: UUID, amount: Deci
     session.add(CreditTopUp(payer_type=payer_type, payer_id=payer_id, amount=amount, note="seed"))
 
 
+def seed_charges(session: Session, batch_id: UUID, org_id: UUID, *, limit: int | None = None) -> None:
+    """Write ledger entries of the org's partner for answers of the batch, without moving a balance."""
+    session.execute(
+        text(
+            """
+            INSERT INTO partner_usage_ledger
+                (org_id, partner_id, payer_type, payer_id, amount, source_type, source_id, batch_id)
+            SELECT org_id, partner_id, 'PARTNER', partner_id, -0.01, 'question_run', question_run_id, batch_id
+            FROM orgs, question_runs WHERE org_id = :org_id AND batch_id = :batch_id AND status = 'answered'
+            ORDER BY question_run_id LIMIT :limit
+            """
+        ),
+        {"batch_id": batch_id, "org_id": org_id, "limit": limit},
+    )
+
+
 def question_texts(questions: int | Sequence[str]) -> list[str]:
     """Return that many different questions, or the given ones."""
     if not isinstance(questions, int):
@@ -146,7 +162,7 @@ def _add_owned(
     locations: Sequence[Place],
     days: Sequence[int],
 ) -> None:
-    session.add_all(GeoQuestion(**owner, question_text=text) for text in question_texts(questions))
+    session.add_all(GeoQuestion(**owner, question_text=question) for question in question_texts(questions))
     session.add_all(GeoModel(**owner, name=model) for model in models)
     session.add_all(
         LocationRow(**owner, country_code=country, region_name=region, city=city) for country, region, city in locations

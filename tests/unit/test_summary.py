@@ -16,12 +16,12 @@ NOBODY = UUID(int=0)
 
 def totals(expected: int, answered: int, evaluated: int | None = None) -> BatchTotals:
     return BatchTotals(
-        batch_id=NOBODY, org_id=NOBODY, org_name="Northwind", flow_run_id=None, run_date=date(2026, 11, 23),
+        batch_id=NOBODY, scope="org", owner_id=NOBODY, name="Northwind", flow_run_id=None, run_date=date(2026, 11, 23),
         status="running", error=None, sandbox=True, started_at=None, completed_at=None,
         expected=expected, answered=answered, answered_elsewhere=0, failed={"blocked": expected - answered},
         evaluated=answered if evaluated is None else evaluated, mentioned=0, competitors=0, citations=0,
         vendor_cost_usd=Decimal(0), llm_calls=0, llm_tokens=0, llm_cost_usd=Decimal(0), charged_usd=Decimal(0),
-        charges=0, payer=None,
+        charges=0, payers=(), members=1, evaluated_orgs=1,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from visibility.billing.payers import Payer, Terms, load_terms, lock_balance
+from visibility.billing.holds import NOBODY_READS
+from visibility.billing.payers import Payer, Terms, load_terms, lock_balance, lock_balances, lock_holding_orgs
 from visibility.billing.pricing import actual_cost, charge, price, rounded
 from visibility.errors import InsufficientCredits, InvalidInput
 
@@ -29,13 +30,16 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Uncharged:
-    """An evaluated run without a charge; costs and the quote in force when it was evaluated, USD."""
+    """An evaluated run without a charge; costs and the quote in force when it was evaluated, USD.
+
+    `outsiders`: orgs evaluated on it that are no members of the network any more.
+    """
 
     question_run_id: UUID
     answer_cost_usd: Decimal
     evaluation_cost_usd: Decimal
     extractor_version: str
-    evaluated_orgs: int
+    outsiders: int
     quoted_price: Decimal | None
 
 
@@ -53,7 +57,9 @@ def settle(session: Session, batch_id: UUID, org_id: UUID | None = None) -> Sett
     """Charge every evaluated, uncharged run of the batch, then close its hold; four statements.
 
     A batch that is half done is charged for that half; its resume makes a new hold for the rest. A hold
-    that has expired meanwhile still sets payer and quote. Running it again charges nothing.
+    that has expired meanwhile still sets payer and quote, also for an org that has left the network since.
+    Running it again charges nothing. While a live flow is still asking a network's questions, the hold stays
+    for the rest.
 
     Raises InvalidInput when nothing was ever quoted, InsufficientCredits when the hold is gone and what
     is left does not cover the sum: then nothing is charged, and settling can be tried after a top-up.
@@ -67,6 +73,21 @@ def settle(session: Session, batch_id: UUID, org_id: UUID | None = None) -> Sett
     return _enter(session, terms, payer, entries)
 
 
+def settle_left(session: Session, batch_id: UUID) -> list[Settlement]:
+    """Settle for the orgs with an active hold on the batch on which nobody works: left, failed, never started.
+
+    At work is who has a live reading lease of (network, org). One that takes it meanwhile waits with its
+    hold for this transaction and makes a new one. Two statements when no such hold is left.
+    """
+    lock_holding_orgs(session, batch_id)
+    # a statement of its own: it must see what was taken and held while it waited for the locks
+    left = session.execute(_LEFT, {"batch_id": batch_id}).all()
+    if not left:
+        return []
+    lock_balances(session, [Payer(row.payer_type, row.payer_id) for row in left])
+    return [settle(session, batch_id, row.org_id) for row in left]
+
+
 def entry_for(run: Uncharged, terms: Terms) -> Entry:
     """Price one run: at most the lower of the latest quote and the one in force when it was evaluated."""
     if terms.quoted_price is None:
@@ -75,7 +96,7 @@ def entry_for(run: Uncharged, terms: Terms) -> Entry:
             "nothing was quoted, so nothing is charged."
         )
     quoted = terms.quoted_price if run.quoted_price is None else min(run.quoted_price, terms.quoted_price)
-    shared_by = max(terms.shared_by, run.evaluated_orgs) if terms.shared_by > 1 else 1
+    shared_by = 1 if terms.sharers is None else terms.sharers + run.outsiders
     cost = actual_cost(run.answer_cost_usd, run.evaluation_cost_usd, shared_by)
     priced = price(cost, terms.config)
     charged = charge(priced, quoted)
@@ -102,7 +123,7 @@ def _load_uncharged(session: Session, terms: Terms, payer: Payer) -> tuple[list[
             "org_id": terms.org_id,
             "payer_type": payer.payer_type,
             "payer_id": payer.payer_id,
-            "shared": terms.shared_by > 1,
+            "shared": terms.sharers is not None,
         },
     ).all()
     return [Uncharged(*row[:-1]) for row in rows], rows[0].reserved if rows else Decimal(0)
@@ -140,6 +161,14 @@ def _as_record(entry: Entry) -> dict[str, Any]:
     return {"source_id": str(entry.question_run_id), "amount": str(entry.amount), "metadata": entry.details}
 
 
+_LEFT = text(
+    f"""
+    SELECT hold.org_id, hold.payer_type, hold.payer_id
+    FROM credit_holds hold JOIN evaluation_batches batch USING (batch_id)
+    WHERE hold.batch_id = :batch_id AND hold.status = 'active' AND {NOBODY_READS}
+    ORDER BY hold.org_id
+    """
+)
 # The first evaluation of a run is the one that is paid for: re-evaluations charge nobody.
 _UNCHARGED = text(
     """
@@ -147,7 +176,9 @@ _UNCHARGED = text(
         evaluation.extractor_version,
         CASE WHEN :shared THEN (
             SELECT count(DISTINCT other.org_id) FROM org_evals other
-            WHERE other.question_run_id = run.question_run_id) ELSE 1 END AS evaluated_orgs,
+            WHERE other.question_run_id = run.question_run_id AND NOT EXISTS (
+                SELECT FROM orgs member WHERE member.org_id = other.org_id AND member.deleted_at IS NULL
+                  AND member.network_id = batch.network_id)) ELSE 0 END AS outsiders,
         (SELECT hold.quoted_price FROM credit_holds hold
          WHERE hold.batch_id = run.batch_id AND hold.org_id = evaluation.org_id
            AND hold.created_at <= evaluation.created_at
@@ -156,6 +187,7 @@ _UNCHARGED = text(
          WHERE payer_type = :payer_type AND payer_id = :payer_id AND status = 'active'
            AND NOT (batch_id = :batch_id AND org_id = :org_id)) AS reserved
     FROM question_runs run
+    JOIN evaluation_batches batch USING (batch_id)
     JOIN org_evals evaluation ON evaluation.question_run_id = run.question_run_id AND evaluation.org_id = :org_id
     WHERE run.batch_id = :batch_id AND run.status = 'answered'
       AND NOT EXISTS (
@@ -185,9 +217,17 @@ _ENTER = text(
     debited AS (
         UPDATE credit_balances SET current_balance = current_balance - total.charged, updated_at = now()
         FROM total WHERE payer_type = :payer_type AND payer_id = :payer_id AND total.charged > 0),
+    asking AS (
+        SELECT EXISTS (SELECT FROM evaluation_batches
+                       WHERE batch_id = :batch_id AND scope = 'network' AND status IN ('pending', 'running')
+                         AND lease_expires_at >= now()) AS still),
     closed AS (
-        UPDATE credit_holds SET status = 'settled', closed_at = now()
-        WHERE batch_id = :batch_id AND org_id = :org_id AND status = 'active')
+        UPDATE credit_holds hold SET
+            status = CASE WHEN asking.still THEN 'active' ELSE 'settled' END,
+            closed_at = CASE WHEN asking.still THEN NULL ELSE now() END,
+            amount = CASE WHEN asking.still THEN greatest(hold.amount - total.charged, 0) ELSE hold.amount END
+        FROM asking, total
+        WHERE batch_id = :batch_id AND org_id = :org_id AND hold.status = 'active')
     SELECT entries, charged, absorbed FROM total
     """
 )

@@ -60,7 +60,8 @@ class LlmClient:
         self.settings = settings
         self._endpoint = endpoint_of(settings)
         day = today or datetime.now(UTC).date()
-        self._models = {name: known_model(name, day) for name in {settings.evaluation_model, settings.names_model}}
+        roles = {settings.evaluation_model, settings.brands_model, settings.names_model}
+        self._models = {name: known_model(name, day) for name in roles}
         self._slots = asyncio.Semaphore(settings.llm_concurrency)
         self._breaker_limits = breaker_failures, breaker_seconds
         self._breakers: AsyncCircuitBreakerFactory | None = None

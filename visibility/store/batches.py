@@ -1,18 +1,18 @@
-"""Batches: one row per (scope, owner, UTC date), its manifest, its lease, its state."""
+"""Batches: one row per (scope, owner, UTC date), its manifest, its state, and taking its lease."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from visibility.domain import BatchKey, Location, Question
-from visibility.errors import LeaseLost
+from visibility.store.leases import TAKE_OVER, HeldLease, Lease, lease_lost, update_held
 from visibility.store.tables import Batch
 
 PERMANENT_ERRORS = (
@@ -22,9 +22,6 @@ PERMANENT_ERRORS = (
     "provider_not_configured",
     "content_refused",
 )
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +38,11 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """Result of asking for a batch: ours when `taken`, else the holder who has it."""
-
-    batch_id: UUID
-    taken: bool
-    holder: str | None
-    sandbox: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts of a batch's question runs for one org at one extractor version; `models` are those of its manifest."""
+    """Counts of a batch's question runs at one extractor version; `models` are those of its manifest.
+
+    A network's batch is only asked: what its orgs have not read of it yet does not count here.
+    """
 
     status: str
     expected: int
@@ -70,29 +60,25 @@ class Progress:
         return not (self.open or self.failed_retryable or self.unevaluated or self.uncharged)
 
 
-def take_lease(session: Session, opening: Opening, *, dead_holder: str | None = None) -> Lease:
-    """Insert or find the batch and take its lease when it is free, lapsed, ours, or `dead_holder`'s."""
+def take_lease(session: Session, opening: Opening, *, dead_holder: str | None = None) -> tuple[Lease, bool]:
+    """Insert or find the batch and take its lease when it can be had; with it, whether the batch is simulated."""
     taken = session.execute(_TAKE_LEASE, _lease_parameters(opening, dead_holder)).one_or_none()
     if taken is not None:
-        return Lease(taken.batch_id, True, opening.lease_owner, taken.sandbox)
-    held = session.execute(
+        return Lease("batch", taken.batch_id, True, opening.lease_owner), taken.sandbox
+    found = session.execute(
         _FIND, {"scope": opening.key.scope, "owner_id": opening.key.owner_id, "run_date": opening.key.run_date}
     ).one()
-    return Lease(held.batch_id, False, held.lease_owner, held.sandbox)
+    return Lease("batch", found.batch_id, False, found.lease_owner), found.sandbox
 
 
 _TAKE_LEASE = text(
-    """
-    INSERT INTO evaluation_batches AS batch
+    f"""
+    INSERT INTO evaluation_batches AS leased
         (scope, org_id, network_id, run_date, trigger, triggered_by, user_id, flow_run_id, sandbox,
          lease_owner, lease_expires_at)
     VALUES (:scope, :org_id, :network_id, :run_date, :trigger, :triggered_by, :user_id, :flow_run_id, :sandbox,
             :lease_owner, now() + make_interval(secs => :lease_seconds))
-    ON CONFLICT (scope, coalesce(org_id, network_id), run_date) DO UPDATE
-        SET lease_owner = excluded.lease_owner, lease_expires_at = excluded.lease_expires_at,
-            flow_run_id = excluded.flow_run_id
-        WHERE batch.lease_owner IS NULL OR batch.lease_expires_at < now()
-           OR batch.lease_owner IN (excluded.lease_owner, :dead_holder)
+    ON CONFLICT (scope, coalesce(org_id, network_id), run_date) {TAKE_OVER}
     RETURNING batch_id, sandbox
     """
 )
@@ -160,60 +146,18 @@ _WRITE_MANIFEST = text(
 )
 
 
-def renew_lease(session: Session, batch_id: UUID, owner: str, seconds: float) -> bool:
-    """Prolong our lease; False when another has taken the batch over."""
-    renewed = session.execute(
-        update(Batch)
-        .where(Batch.batch_id == batch_id, Batch.lease_owner == owner)
-        .values(lease_expires_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds))
-        .returning(Batch.batch_id)
-    )
-    return renewed.one_or_none() is not None
-
-
-def with_lease(
-    session: Session,
-    batch_id: UUID,
-    owner: str,
-    work: Callable[Concatenate[Session, UUID, Arguments], Result],
-    *args: Arguments.args,
-    **kwargs: Arguments.kwargs,
-) -> Result:
-    """Do `work(session, batch_id, …)`; nobody can take the batch over before this transaction ends.
-
-    Raises LeaseLost when somebody has: a process that was asleep must not reserve or charge beside its successor.
-    """
-    ours = select(Batch.batch_id).where(Batch.batch_id == batch_id, Batch.lease_owner == owner)
-    if session.execute(ours.with_for_update(key_share=True)).one_or_none() is None:
-        raise lease_lost(batch_id)
-    return work(session, batch_id, *args, **kwargs)
-
-
-def lease_lost(batch_id: UUID) -> LeaseLost:
-    """Return the error that stops a flow whose batch another one works on."""
-    return LeaseLost(f"Another flow has taken over batch {batch_id}; this one stopped.")
-
-
-def start(session: Session, batch_id: UUID, owner: str) -> None:
+def start(session: Session, held: HeldLease) -> None:
     """Set the batch running, also a failed or completed one that has work left. Raises LeaseLost."""
-    started = _move(
-        session,
-        batch_id,
-        owner,
-        status="running",
-        started_at=func.coalesce(Batch.started_at, func.now()),
-        completed_at=None,
-        error=None,
-    )
-    if not started:
-        raise lease_lost(batch_id)
+    started_at = func.coalesce(Batch.started_at, func.now())
+    if not update_held(session, held, status="running", started_at=started_at, completed_at=None, error=None):
+        raise lease_lost(held)
 
 
-def finish(session: Session, batch_id: UUID, owner: str, *, status: str, error: str | None = None) -> datetime | None:
+def finish(session: Session, held: HeldLease, *, status: str, error: str | None = None) -> datetime | None:
     """Set the batch `completed` or `failed` and return when it ended; None when its lease is not ours."""
     ended = session.execute(
         update(Batch)
-        .where(Batch.batch_id == batch_id, Batch.lease_owner == owner)
+        .where(Batch.batch_id == held.lease_id, Batch.lease_owner == held.owner)
         .values(status=status, error=error,
                 completed_at=func.coalesce(Batch.completed_at, func.now()))
         .returning(Batch.completed_at)
@@ -221,23 +165,8 @@ def finish(session: Session, batch_id: UUID, owner: str, *, status: str, error: 
     return ended.scalar_one_or_none()
 
 
-def release_lease(session: Session, batch_id: UUID, owner: str) -> bool:
-    """Give the lease back without changing the batch's state."""
-    return _move(session, batch_id, owner, lease_owner=None, lease_expires_at=None)
-
-
-def _move(session: Session, batch_id: UUID, owner: str, **values: Any) -> bool:
-    moved = session.execute(
-        update(Batch)
-        .where(Batch.batch_id == batch_id, Batch.lease_owner == owner)
-        .values(**values)
-        .returning(Batch.batch_id)
-    )
-    return moved.one_or_none() is not None
-
-
 def progress(session: Session, batch_id: UUID, extractor_version: str, max_attempts: int) -> Progress:
-    """Count what a batch of scope org still has to do, in one statement."""
+    """Count what a batch still has to do, in one statement."""
     row = session.execute(
         _PROGRESS,
         {
@@ -259,7 +188,8 @@ _PROGRESS = text(
         count(*) FILTER (WHERE run.status = 'failed') AS failed,
         count(*) FILTER (WHERE run.status = 'failed' AND run.attempts < :max_attempts
                            AND run.error_code <> ALL(:permanent)) AS failed_retryable,
-        count(*) FILTER (WHERE run.status = 'answered' AND evaluation.evaluation_id IS NULL) AS unevaluated,
+        count(*) FILTER (WHERE run.status = 'answered' AND evaluation.evaluation_id IS NULL
+                           AND batch.scope = 'org') AS unevaluated,
         count(*) FILTER (WHERE run.status = 'answered' AND evaluation.evaluation_id IS NOT NULL
                            AND entry.entry_id IS NULL) AS uncharged,
         coalesce(array_agg(DISTINCT run.model) FILTER (WHERE run.model IS NOT NULL), '{}') AS models

@@ -23,13 +23,14 @@ from visibility.store.yaml_lines import read_source
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """The orgs and networks of a file in its order, rows made, and rows altered or removed."""
+    """The orgs and networks of a file in its order, with their names; rows made, and rows altered or removed."""
 
     org_ids: tuple[UUID, ...]
+    org_names: tuple[str, ...]
     network_ids: tuple[UUID, ...]
+    network_names: tuple[str, ...]
     created: int
     updated: int
-    names: tuple[str, ...] = ()
 
 
 def load_file(session: Session, path: Path) -> LoadedFile:
@@ -39,8 +40,14 @@ def load_file(session: Session, path: Path) -> LoadedFile:
     writer = Writer(session, source)
     org_ids, network_ids = writer.write(content)
     session.flush()
-    names = tuple(org.name for org in content.orgs)
-    return LoadedFile(tuple(org_ids), tuple(network_ids), writer.changes.created, writer.changes.updated, names)
+    return LoadedFile(
+        org_ids=tuple(org_ids),
+        org_names=tuple(org.name for org in content.orgs),
+        network_ids=tuple(network_ids),
+        network_names=tuple(network.name for network in content.networks),
+        created=writer.changes.created,
+        updated=writer.changes.updated,
+    )
 
 
 def main(
@@ -65,10 +72,10 @@ def main(
 
 def _show(path: Path, loaded: LoadedFile) -> None:
     typer.echo(f"{path}: {loaded.created} created, {loaded.updated} updated")
-    for org_id, name in zip(loaded.org_ids, loaded.names, strict=True):
+    for network_id, name in zip(loaded.network_ids, loaded.network_names, strict=True):
+        typer.echo(f"  network {network_id}  {name}")
+    for org_id, name in zip(loaded.org_ids, loaded.org_names, strict=True):
         typer.echo(f"  org {org_id}  {name}")
-    for network_id in loaded.network_ids:
-        typer.echo(f"  network {network_id}")
 
 
 if __name__ == "__main__":

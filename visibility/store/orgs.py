@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -32,22 +33,40 @@ def load_org(session: Session, org_id: UUID) -> Org:
         spend_limit=row.spend_limit,
         websites=tuple(row.websites),
         models=tuple(row.models),
-        locations=tuple(Location(*place) for place in row.locations) or (DEFAULT_LOCATION,),
-        questions=tuple(Question(UUID(question_id), question) for question_id, question in row.questions),
+        locations=as_locations(row.locations),
+        questions=as_questions(row.questions),
+        network_joined_at=row.network_joined_at,
     )
 
 
-_ORG = text(
-    """
-    SELECT org_id, partner_id, network_id, name, is_free_tier, spend_limit, deleted_at,
-        ARRAY(SELECT url FROM org_websites WHERE org_id = org.org_id ORDER BY created_at, url) AS websites,
-        ARRAY(SELECT name FROM geo_models WHERE org_id = org.org_id ORDER BY created_at, name) AS models,
+def asker_columns(owner: str) -> str:
+    """Return the SQL of an asker's models, locations and questions; `owner` is the key column of `asker`."""
+    return f"""
+        ARRAY(SELECT name FROM geo_models WHERE {owner} = asker.{owner} ORDER BY created_at, name) AS models,
         (SELECT coalesce(json_agg(json_build_array(country_code, region_name, city)
                                   ORDER BY created_at, country_code, region_name, city), '[]')
-         FROM locations WHERE org_id = org.org_id) AS locations,
+         FROM locations WHERE {owner} = asker.{owner}) AS locations,
         (SELECT coalesce(json_agg(json_build_array(question_id, question_text)
                                   ORDER BY created_at, question_text), '[]')
-         FROM geo_questions WHERE org_id = org.org_id AND deleted_at IS NULL) AS questions
-    FROM orgs AS org WHERE org_id = :org_id
+         FROM geo_questions WHERE {owner} = asker.{owner} AND deleted_at IS NULL) AS questions
+    """
+
+
+def as_locations(places: Sequence[Sequence[str]]) -> tuple[Location, ...]:
+    """Return the locations of an asker's row; an asker without any asks from the US."""
+    return tuple(Location(*place) for place in places) or (DEFAULT_LOCATION,)
+
+
+def as_questions(questions: Sequence[tuple[str, str]]) -> tuple[Question, ...]:
+    """Return the questions of an asker's row."""
+    return tuple(Question(UUID(question_id), question) for question_id, question in questions)
+
+
+_ORG = text(
+    f"""
+    SELECT org_id, partner_id, network_id, network_joined_at, name, is_free_tier, spend_limit, deleted_at,
+        ARRAY(SELECT url FROM org_websites WHERE org_id = asker.org_id ORDER BY created_at, url) AS websites,
+        {asker_columns("org_id")}
+    FROM orgs AS asker WHERE org_id = :org_id
     """
 )

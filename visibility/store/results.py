@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Result, TextClause, text
 from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
@@ -103,20 +104,24 @@ def top_cited_domains(results: Results, limit: int = 10) -> list[CitedDomain]:
     return sorted(top, key=lambda place: (-place.citations, -place.answers, place.domain))[:limit]
 
 
+def frame_of(found: Result[Any], types: Mapping[str, str]) -> pd.DataFrame:
+    """Return a statement's rows as a frame of objects, the columns of `types` as these; also without a row."""
+    import pandas as pd
+
+    columns = list(found.keys())
+    return pd.DataFrame([tuple(row) for row in found], columns=columns, dtype="object").astype(dict(types))
+
+
 def _load(
     session: Session,
     statement: TextClause,
     batch_id: UUID,
     org_id: UUID | None,
     extractor_version: str | None,
-    types: dict[str, str],
+    types: Mapping[str, str],
 ) -> pd.DataFrame:
-    import pandas as pd
-
     found = session.execute(statement, {"batch_id": batch_id, "org_id": org_id, "extractor_version": extractor_version})
-    columns = list(found.keys())
-    rows = [tuple(row) for row in found]
-    return pd.DataFrame(rows, columns=columns, dtype="object").astype(types)
+    return frame_of(found, types)
 
 
 _EVALUATED_RUNS = """

@@ -15,11 +15,14 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from tests.support.seed import seed_org
-from visibility.batches import OpenBatch, kept_lease, open_org_batch
+from visibility import batches
+from visibility.batches import OpenBatch
 from visibility.domain import BatchKey, Org
 from visibility.errors import DatabaseUnavailable, InvalidInput, LeaseLost, RetryableError
 from visibility.identity import is_alive, new_owner
+from visibility.leases import kept_lease
 from visibility.store import batches as store
+from visibility.store import leases
 from visibility.store.batches import Opening
 from visibility.store.database import Database
 from visibility.store.orgs import load_org
@@ -42,7 +45,7 @@ def opening(org: Org, **changes: object) -> Opening:
 
 
 async def open_batch(database: Database, org: Org, how: Opening | None = None, **options: object) -> OpenBatch:
-    return await open_org_batch(
+    return await batches.open_batch(
         database, org, how or opening(org), extractor_version="1", max_attempts=4, wait_seconds=0.05, **options
     )
 
@@ -103,8 +106,8 @@ async def test_a_second_flow_waits_until_the_first_gives_the_lease_back(database
     waiting: list[str] = []
     second = asyncio.create_task(open_batch(database, org, on_wait=waiting.append))
     await asyncio.sleep(0.3)
-    assert not second.done() and waiting == [first.lease_owner]
-    await database.run(store.release_lease, first.batch_id, first.lease_owner)
+    assert not second.done() and waiting == [first.lease.owner]
+    await database.run(leases.release_lease, first.lease)
     assert (await second).batch_id == first.batch_id
 
 
@@ -154,7 +157,7 @@ async def test_ten_flows_at_once_open_one_batch_and_one_has_it(database: Databas
 
 async def test_a_simulated_batch_does_not_go_on_with_real_vendors(database: Database, org: Org) -> None:
     first = await open_batch(database, org, opening(org, sandbox=True))
-    await database.run(store.release_lease, first.batch_id, first.lease_owner)
+    await database.run(leases.release_lease, first.lease)
     with pytest.raises(InvalidInput, match="cannot go on with real vendors"):
         await open_batch(database, org)
     with database.transaction() as session:
@@ -163,7 +166,7 @@ async def test_a_simulated_batch_does_not_go_on_with_real_vendors(database: Data
 
 async def test_the_sandbox_charges_no_balance_of_a_database_with_real_results(database: Database, org: Org) -> None:
     first = await open_batch(database, org)
-    await database.run(store.release_lease, first.batch_id, first.lease_owner)
+    await database.run(leases.release_lease, first.lease)
     tomorrow = BatchKey("org", org.org_id, date(2026, 11, 24))
     with pytest.raises(InvalidInput, match="would charge its real balances"):
         await open_batch(database, org, opening(org, sandbox=True, key=tomorrow))
@@ -173,7 +176,7 @@ async def test_the_sandbox_charges_no_balance_of_a_database_with_real_results(da
 
 async def test_the_lease_is_renewed_while_the_flow_works(database: Database, org: Org) -> None:
     batch = await open_batch(database, org, opening(org, lease_seconds=0.6))
-    async with kept_lease(database, batch.batch_id, batch.lease_owner, 0.6):
+    async with kept_lease(database, batch.lease, 0.6):
         await asyncio.sleep(1.0)
         with database.transaction() as session:
             assert session.scalar(select(Batch.lease_expires_at > func.now()))
@@ -183,7 +186,7 @@ async def test_a_flow_that_lost_its_lease_stops(database: Database, org: Org) ->
     batch = await open_batch(database, org)
 
     async def work() -> None:
-        async with kept_lease(database, batch.batch_id, batch.lease_owner, 0.3):
+        async with kept_lease(database, batch.lease, 0.3):
             with database.transaction() as session:
                 session.execute(update(Batch).values(lease_owner=str(uuid4())))
             await asyncio.sleep(30)
@@ -196,15 +199,15 @@ async def test_a_renewal_that_fails_for_any_reason_is_not_the_last(
     database: Database, org: Org, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await open_batch(database, org, opening(org, lease_seconds=0.6))
-    renew, failures = store.renew_lease, [RetryableError("deadlock"), RuntimeError("statement timeout")]
+    renew, failures = leases.renew_lease, [RetryableError("deadlock"), RuntimeError("statement timeout")]
 
     def renew_lease(*args: object) -> bool:
         if failures:
             raise failures.pop()
         return renew(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "renew_lease", renew_lease)
-    async with kept_lease(database, batch.batch_id, batch.lease_owner, 0.6):
+    monkeypatch.setattr(leases, "renew_lease", renew_lease)
+    async with kept_lease(database, batch.lease, 0.6):
         await asyncio.sleep(1.0)
         with database.transaction() as session:
             assert session.scalar(select(Batch.lease_expires_at > func.now()))
@@ -240,25 +243,25 @@ def test_nobody_takes_a_batch_over_in_the_middle_of_a_step(database: Database, o
 
     def take_over() -> bool:
         with database.transaction() as session:
-            return store.take_lease(session, successor).taken
+            return store.take_lease(session, successor)[0].taken
 
-    def step(session: Session, batch_id: UUID) -> bool:
+    def step(session: Session) -> bool:
         waiting = threads.submit(take_over)
         with pytest.raises(TimeoutError):
             waiting.result(timeout=0.3)
         return True
 
     with ThreadPoolExecutor(1) as threads, database.transaction() as session:
-        assert store.with_lease(session, batch.batch_id, ELSEWHERE, step)
+        assert leases.with_lease(session, batch.lease, step)
     with database.transaction() as session, pytest.raises(LeaseLost):
-        store.with_lease(session, batch.batch_id, ELSEWHERE, step)
+        leases.with_lease(session, batch.lease, step)
 
 
 async def test_a_cancellation_from_outside_stays_a_cancellation(database: Database, org: Org) -> None:
     batch = await open_batch(database, org)
 
     async def work() -> None:
-        async with kept_lease(database, batch.batch_id, batch.lease_owner, 60):
+        async with kept_lease(database, batch.lease, 60):
             await asyncio.sleep(30)
 
     working = asyncio.create_task(work())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
-from threading import Barrier
 from uuid import UUID
 
 import pytest
@@ -18,16 +16,15 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.support import billing as money
-from tests.support.billing import hold_default
+from tests.support.billing import REFUSALS, at_once, hold_default
 from tests.support.seed import seed_org
 from visibility.billing.holds import release, release_expired
 from visibility.billing.refunds import refund
 from visibility.billing.settlement import settle
 from visibility.billing.top_ups import top_up
-from visibility.errors import DatabaseUnavailable, InsufficientCredits, InvalidInput
+from visibility.errors import DatabaseUnavailable, InsufficientCredits
 from visibility.store.database import Database
 
-REFUSALS = (InsufficientCredits, InvalidInput)
 names = count(1)
 
 
@@ -87,21 +84,6 @@ def take(database: Database, world: World, step: Step) -> None:
             STEPS[name](session, *world.batches[number])
     except REFUSALS:
         pass
-
-
-def at_once(jobs: Sequence[Callable[[], object]]) -> list[object]:
-    """Run all jobs in threads that start together; return results or refusals."""
-    barrier = Barrier(len(jobs))
-
-    def run(job: Callable[[], object]) -> object:
-        barrier.wait(10)
-        try:
-            return job()
-        except REFUSALS as refusal:
-            return refusal
-
-    with ThreadPoolExecutor(len(jobs)) as threads:
-        return list(threads.map(run, jobs))
 
 
 def check_world(session: Session, world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 
 from sandbox.server import RunningSandbox, serve_in_thread
 from tests.support.answers import NAME, seed_answers
@@ -240,7 +240,7 @@ def test_under_mixed_faults_every_answer_is_evaluated_or_counted(database: Datab
 
 
 @pytest.mark.parametrize(
-    "text",
+    "odd",
     [
         "x " * 60_000 + "Northwind Heating is excellent.",
         "- Northwind Heating\n" + "  - nested\n" * 5_000,
@@ -251,13 +251,13 @@ def test_under_mixed_faults_every_answer_is_evaluated_or_counted(database: Datab
     ],
 )
 def test_odd_texts_are_evaluated_with_quotations_that_are_verbatim(
-    database: Database, sandbox: RunningSandbox, text: str
+    database: Database, sandbox: RunningSandbox, odd: str
 ) -> None:
-    seeded = seed(database, [text])
+    seeded = seed(database, [odd])
     counts = evaluate(database, sandbox, seeded)
     assert (counts.evaluated, counts.failed) == (1, {})
     (row,) = evals(database, seeded)
-    assert (row.mention_text or "") == " || ".join(text[start:end] for start, end in row.spans)
+    assert (row.mention_text or "") == " || ".join(odd[start:end] for start, end in row.spans)
 
 
 def test_without_an_llm_the_rule_alone_decides(database: Database) -> None:
@@ -282,12 +282,25 @@ def test_a_chunk_costs_at_most_six_statements(database: Database, sandbox: Runni
     assert len(statements) <= 6, statements
 
 
+def test_an_answer_read_again_at_a_new_version_has_the_new_brands_alone(
+    database: Database, sandbox: RunningSandbox
+) -> None:
+    seeded = seed(database, [ABSENT])
+    evaluate(database, sandbox, seeded)
+    with database.transaction() as session:
+        session.execute(text("UPDATE answer_brands SET name = 'Old', name_key = 'old' WHERE name = 'Trane'"))
+    assert evaluate(database, sandbox, seeded, evaluation_model="gpt-6-sol").evaluated == 1
+    assert {row.name for row in rows(database, AnswerBrand)} == {"Trane", "Carrier"}
+    assert count(database, OrgEval) == 2
+
+
 def test_the_version_tells_models_apart_and_stays_the_same_between_processes() -> None:
     keyed = [LlmSettings(openai_api_key="k", evaluation_model=name) for name in ("gpt-6-luna", "gpt-4.1-mini")]
     luna, mini = map(extractor_version, keyed)
     assert luna != mini
     assert luna == extractor_version(keyed[0])
     assert luna.endswith("-gpt-6-luna")
+    assert luna != extractor_version(LlmSettings(openai_api_key="k", brands_model="gpt-4.1-mini"))
     assert extractor_version(LlmSettings()) == extractor_version(None) == "1-rule-only"
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from visibility.domain import Location
 from visibility.errors import InvalidFile
 from visibility.store.load import LoadedFile, load_file
+from visibility.store.networks import load_network
 from visibility.store.orgs import load_org
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -85,6 +86,15 @@ def test_the_examples_load(database, name, questions, locations):
     assert len(org.locations) == locations
     assert sorted(org.models) == ["chatgpt", "gemini", "perplexity"]
     assert len(org.websites) >= 2
+
+
+def test_the_example_of_a_network_loads(database):
+    with database.transaction() as session:
+        loaded = load_file(session, EXAMPLES / "network.yaml")
+        network = load_network(session, loaded.network_ids[0])
+    assert (len(network.questions), len(network.members)) == (8, 12)
+    assert network.locations == (Location("US", "Iowa"), Location("US", "Ohio"))
+    assert {member.org_id for member in network.members} == set(loaded.org_ids)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
@@ -300,9 +310,9 @@ def test_the_command_says_what_it_did_and_the_ids(database, database_url):
     files = [str(path) for path in sorted(EXAMPLES.glob("*.yaml"))]
     done = command(*files, "--database-url", database_url)
     assert done.returncode == 0, done.stderr
-    org_ids = every(database, "SELECT org_id FROM orgs")
-    assert len(org_ids) == len(files)
-    assert all(str(org_id) in done.stdout for org_id in org_ids)
+    ids = every(database, "SELECT org_id FROM orgs UNION ALL SELECT network_id FROM networks")
+    assert len(ids) > len(files)
+    assert all(str(one) in done.stdout for one in ids)
     assert "created, 0 updated" in done.stdout
 
 

@@ -10,8 +10,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.orm import Session
 
-from tests.support.seed import seed_org
+from tests.support.billing import answer, evaluate, open_batch, open_network_batch
+from tests.support.seed import seed_network, seed_org
 from visibility.errors import ConfigurationError, DatabaseUnavailable
 from visibility.store import migrate
 from visibility.store.tables import Base
@@ -68,7 +70,7 @@ def test_migrations_make_exactly_the_declared_columns_constraints_and_indexes(
 def test_the_views_for_readers_exist(database_url, connect):
     with connect(database_url) as connection:
         views = set(inspect(connection).get_view_names())
-    assert views == {"org_evaluation_batches", "network_org_evals", "latest_question_runs"}
+    assert views == {"org_evaluation_batches", "network_org_evals", "latest_org_evals", "latest_question_runs"}
 
 
 def test_every_migration_runs_forward_on_a_database_with_data(empty_database_url, connect):
@@ -102,6 +104,25 @@ def test_every_migration_runs_forward_on_a_database_with_data(empty_database_url
     with connect(empty_database_url) as connection:
         assert connection.execute(text("SELECT response_text FROM latest_question_runs")).scalar_one() == "Northwind."
         assert connection.execute(text("SELECT count(*) FROM org_evaluation_batches")).scalar_one() == 1
+
+
+def test_after_0006_evaluations_of_a_networks_batches_are_shown_once_and_newest(empty_database_url, connect):
+    migrate.upgrade(empty_database_url, "0005")
+    with connect(empty_database_url) as connection, Session(connection) as session:
+        network_id = seed_network(session, questions=2)
+        org_id = seed_org(session, network_id=network_id, balance=None)
+        for batch_id in (open_network_batch(session, network_id), open_batch(session, org_id)):
+            answer(session, batch_id)
+            evaluate(session, batch_id, org_id, version="v1")
+            session.commit()  # a newer evaluation has a later time
+            evaluate(session, batch_id, org_id, version="v2", limit=1)
+        session.commit()
+    migrate.upgrade(empty_database_url)
+    with connect(empty_database_url) as connection:
+        shown = connection.execute(text("SELECT network_id, extractor_version FROM network_org_evals ORDER BY 2")).all()
+        assert shown == [(network_id, "v1"), (network_id, "v2")]
+        assert connection.execute(text("SELECT count(*) FROM latest_org_evals")).scalar_one() == 2 + 60
+        assert connection.execute(text("SELECT count(*) FROM reading_leases, brand_readings")).scalar_one() == 0
 
 
 def test_a_failing_migration_leaves_nothing_half_done(empty_database_url, connect):

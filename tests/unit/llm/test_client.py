@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from tests.support.scripted_llm import ScriptedLlm, Step, completion, failure, scripted_llm
 from visibility.domain import LlmCall
 from visibility.errors import (
+    ConfigurationError,
     ItemError,
     ProviderRefused,
     ProviderUnavailable,
@@ -228,3 +229,9 @@ def test_errors_are_picklable_and_hold_neither_key_nor_body(step: Step) -> None:
     assert (type(error), error.code, str(error)) == (type(caught.value), caught.value.code, str(caught.value))
     assert "sk-live-1" not in str(error)
     assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("role", ["evaluation_model", "brands_model", "names_model"])
+def test_the_model_of_every_role_is_checked_before_anything_is_sent(role: str) -> None:
+    with pytest.raises(ConfigurationError, match="'gpt-9' is not known"):
+        LlmClient(LlmSettings(openai_api_key="k", **{role: "gpt-9"}))

@@ -1,8 +1,8 @@
 """Every table, declared once; a test holds that the migrations make exactly these."""
 
 from visibility.store.tables.base import EXACTLY_ONE_OWNER, MONEY, UTC_TIMESTAMP, Base
-from visibility.store.tables.batches import Batch, ProviderJob, QuestionRunRow
-from visibility.store.tables.findings import AnswerBrand, LlmCallRow, OrgCitation, OrgCompetitor, OrgEval
+from visibility.store.tables.batches import Batch, ProviderJob, QuestionRunRow, ReadingLease
+from visibility.store.tables.findings import AnswerBrand, BrandReading, LlmCallRow, OrgCitation, OrgCompetitor, OrgEval
 from visibility.store.tables.money import CreditBalance, CreditHold, CreditTopUp, LedgerEntry, PricingConfig
 from visibility.store.tables.tenants import (
     GeoModel,
@@ -22,6 +22,7 @@ __all__ = [
     "AnswerBrand",
     "Base",
     "Batch",
+    "BrandReading",
     "CreditBalance",
     "CreditHold",
     "CreditTopUp",
@@ -40,5 +41,6 @@ __all__ = [
     "PricingConfig",
     "ProviderJob",
     "QuestionRunRow",
+    "ReadingLease",
     "Schedule",
 ]

@@ -44,6 +44,27 @@ class Batch(Base):
     created_at: Mapped[datetime] = now()
 
 
+class ReadingLease(Base):
+    """Who reads answers for an org: those of a network's questions, or (no network) of its own."""
+
+    __tablename__ = "reading_leases"
+    __table_args__ = (
+        Index(
+            "uq_reading_leases_org_network",
+            "org_id",
+            text("coalesce(network_id, '00000000-0000-0000-0000-000000000000')"),
+            unique=True,
+        ),
+    )
+    lease_id: Mapped[UUID] = key()
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("orgs.org_id"))
+    network_id: Mapped[UUID | None] = mapped_column(ForeignKey("networks.network_id"))
+    flow_run_id: Mapped[UUID | None]
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = now()
+
+
 class ProviderJob(Base):
     __tablename__ = "provider_jobs"
     __table_args__ = (

@@ -7,10 +7,36 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Float, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from visibility.store.tables.base import Base, key, not_negative, now, one_of, zero_money
+
+
+class BrandReading(Base):
+    """Who reads the brands of an answer that several orgs share, or that they have been read (`read_at`)."""
+
+    __tablename__ = "brand_readings"
+    __table_args__ = not_negative("attempts")
+    question_run_id: Mapped[UUID] = mapped_column(ForeignKey("question_runs.question_run_id"), primary_key=True)
+    version: Mapped[str]
+    reader: Mapped[str]
+    expires_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    read_at: Mapped[datetime | None]
+    error_code: Mapped[str | None]
+    created_at: Mapped[datetime] = now()
 
 
 class AnswerBrand(Base):

@@ -65,6 +65,7 @@ class CreditHold(Base):
         *not_negative("amount", "quoted_price"),
         Index("uq_credit_holds_active", "batch_id", "org_id", unique=True, postgresql_where=text("status = 'active'")),
         Index("ix_credit_holds_payer_active", "payer_type", "payer_id", postgresql_where=text("status = 'active'")),
+        Index("ix_credit_holds_claim", "batch_id", "org_id", "created_at"),
     )
     hold_id: Mapped[UUID] = key()
     batch_id: Mapped[UUID] = mapped_column(ForeignKey("evaluation_batches.batch_id"))
