@@ -15,15 +15,18 @@ export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test chaos check fix bench lock
+.PHONY: help setup demo demo-network up down test chaos check fix bench lock
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: .venv/ready ## Install what is locked into .venv; every other target does it when needed
 
 demo: .venv/ready ## Evaluate the example org on the sandbox, without any key; the Prefect UI stays open
 	@$(BIN)/python -m flows.org_evaluation --org-file examples/northwind-heating.yaml --sandbox
+
+demo-network: .venv/ready ## The same for the example network: asked once, evaluated for each of its orgs
+	@$(BIN)/python -m flows.network_questions --network-file examples/network.yaml --sandbox
 
 up: .venv/ready ## Start Postgres, Prefect server, sandbox and worker; `make up ARGS=--sandbox` simulates the vendors
 	@$(BIN)/python -m deployments.local up $(ARGS)
@@ -32,7 +35,7 @@ down: .venv/ready ## Stop what was started; the data stays
 	@$(BIN)/python -m deployments.local down
 
 test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no key, no network)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 4 $(ARGS)
 
 chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about half an hour)
 	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 tests/flows/test_kill.py tests/flows/test_faults.py $(ARGS)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 
+from benchmarks.plan import Plan
 from benchmarks.report import Figure
 from benchmarks.stage import Stage
 from visibility.providers.brightdata.jobs import pause_seconds
@@ -55,13 +56,13 @@ class Path:
         return (waits + self.before + self.after) / (self.vendors * time_scale)
 
 
-def measure(stage: Stage, *, seeds: Sequence[int], runs: int, time_scale: float) -> list[Figure]:
-    """Run the org `runs` times per seed on a sandbox of realistic latencies ÷ `time_scale`."""
+def measure(stage: Stage, plan: Plan) -> list[Figure]:
+    """Run the org some times per seed on a sandbox of realistic latencies ÷ the plan's time scale."""
     paths = []
-    for number, seed in enumerate(seeds):
-        day = FIRST_DAY + timedelta(days=number * (runs + 1))
-        paths += _paths(stage, seed, runs, time_scale, day)
-    return _figures(paths, time_scale)
+    for number, seed in enumerate(plan.seeds):
+        day = FIRST_DAY + timedelta(days=number * (plan.runs_per_seed + 1))
+        paths += _paths(stage, seed, plan.runs_per_seed, plan.time_scale, day)
+    return _figures(paths, plan.time_scale)
 
 
 def _paths(stage: Stage, seed: int, runs: int, time_scale: float, first_day: date) -> list[Path]:

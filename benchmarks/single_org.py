@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import Any
 
 import httpx
 
-from benchmarks import critical_path, starting, tokens
+from benchmarks import starting, tokens
+from benchmarks.plan import Plan
 from benchmarks.report import Figure
-from benchmarks.stage import Evaluated, Stage
+from benchmarks.stage import DRAIN_SECONDS, Evaluated, Stage
 from visibility.domain import OrgProfile
 from visibility.llm.catalog import known_model
 from visibility.llm.client import LlmClient
@@ -27,28 +26,11 @@ from visibility.store.findings import load_answers
 COLD_DAY, WARM_DAY = date(2024, 1, 1), date(2024, 2, 1)
 GROUPED_DAYS = {3: date(2024, 3, 1), 4: date(2024, 3, 2)}  # by answers per call
 FIRST_BARE_DAY, FIRST_PRODUCT_DAY = date(2022, 1, 1), date(2023, 1, 1)  # one batch per org and date
-DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
 COMMAND_TIME_SCALE = 60  # of the commands whose start and calls are looked at; the critical path has its own
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How often each thing is run, and with which seeds and scale the critical path."""
-
-    runs: int = 7
-    seeds: Sequence[int] = (11, 12, 13)
-    runs_per_seed: int = 3
-    time_scale: float = 15
-    cold_starts: int = 3
-    warm_starts: int = 3
-    profiled: int = 3
-
-
-QUICK = Plan(runs=2, seeds=(13,), runs_per_seed=1, time_scale=30, cold_starts=1, warm_starts=1, profiled=1)
-
-
-def measure(stage: Stage, plan: Plan) -> list[Figure]:
-    """Run everything that single orgs are measured by; about 5 minutes for the usual plan."""
+def calls_and_starts(stage: Stage, plan: Plan) -> list[Figure]:
+    """P7, P8, P12 and P13: from commands that are run as a person runs them."""
     cold = [_cold(stage, COLD_DAY + timedelta(days=number)) for number in range(plan.cold_starts)]
     days = [WARM_DAY + timedelta(days=number) for number in range(plan.warm_starts)]
     warm = [stage.evaluate(day, COMMAND_TIME_SCALE) for day in days]
@@ -56,8 +38,6 @@ def measure(stage: Stage, plan: Plan) -> list[Figure]:
         size: stage.evaluate(day, COMMAND_TIME_SCALE, ANSWERS_PER_CALL=str(size)) for size, day in GROUPED_DAYS.items()
     }
     return [
-        *_cpu_and_database(stage, plan),
-        *critical_path.measure(stage, seeds=plan.seeds, runs=plan.runs_per_seed, time_scale=plan.time_scale),
         *_calls(stage, cold[0], warm[0], grouped),
         *_tokens(stage, warm[0]),
         *_prefect_runs(stage, warm[0]),
@@ -71,7 +51,7 @@ def _cold(stage: Stage, day: date) -> Evaluated:
     return stage.evaluate(day, COMMAND_TIME_SCALE)
 
 
-def _cpu_and_database(stage: Stage, plan: Plan) -> list[Figure]:
+def cpu_and_database(stage: Stage, plan: Plan) -> list[Figure]:
     """P1 and P10, at zero vendor latency, everything imported and warm; bare before and after the product."""
     url = stage.sandbox("sandbox-without-latency", "--no-latency", "--seed", "11")
     runs = ("--runs", str(plan.runs))

@@ -20,6 +20,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import text
 
+from benchmarks.plan import ROOT
 from deployments.local import ensure_prefect_server
 from deployments.local.environment import child_environment
 from deployments.local.network import HOST, answers, free_port
@@ -30,8 +31,8 @@ from visibility.store.database import Database
 from visibility.store.load import load_file
 from visibility.store.orgs import load_org
 
-ROOT = Path(__file__).parents[1]
 NOT_MEASURED = ("PREFECT_", "BRIGHTDATA_", "DATABASE_URL", "ANSWERS_PER_CALL")
+DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
 EXAMPLE = ROOT / "examples" / "northwind-heating.yaml"
 
 
@@ -71,8 +72,13 @@ class Stage:
         """Run `benchmarks.bare` or `benchmarks.product`; return the JSON that it prints."""
         command = ["-m", module, "--org-id", str(self.org.org_id), "--database-url", self.database_url]
         command += ["--sandbox-url", sandbox_url, "--first-date", first_date.isoformat(), *options]
-        environment = {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
-        return json.loads(self._run(command, environment).splitlines()[-1])
+        return self._measured(command)
+
+    def program_of_networks(self, sandbox_url: str, time_scale: float, steps: Sequence[str], *options: str) -> Any:
+        """Run the steps of `benchmarks.network_product`; return what it says of each."""
+        command = ["-m", "benchmarks.network_product", "--database-url", self.database_url, *options]
+        command += ["--sandbox-url", sandbox_url, "--time-scale", f"{time_scale:g}", *steps]
+        return self._measured(command)
 
     def evaluate(self, run_date: date, time_scale: float, **settings: str) -> Evaluated:
         """Run the command as a person does, on the local sandbox, with these environment variables.
@@ -89,6 +95,10 @@ class Stage:
         """Return the rows of a query of the results' database."""
         with self.database.transaction() as session:
             return session.execute(text(query), parameters).all()
+
+    def _measured(self, command: Sequence[str]) -> Any:
+        environment = {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
+        return json.loads(self._run(command, environment).splitlines()[-1])
 
     def _run(self, command: Sequence[str], extra: dict[str, str]) -> str:
         environment = child_environment(self.data_folder, extra)

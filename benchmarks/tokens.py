@@ -112,7 +112,7 @@ def compared(profile: OrgProfile, read: Read) -> Comparison:
 
 def one_call(profile: OrgProfile, answer: OpenAnswer, reading: AnswerReading) -> Tokens:
     """Count the product's own call."""
-    return _call([load_prompt("reading").text], Reading, reading_request(profile, [answer]), Reading(answers=[reading]))
+    return call([load_prompt("reading").text], Reading, reading_request(profile, [answer]), Reading(answers=[reading]))
 
 
 def _mention(profile: OrgProfile, answer: OpenAnswer, reading: AnswerReading) -> Tokens:
@@ -121,27 +121,27 @@ def _mention(profile: OrgProfile, answer: OpenAnswer, reading: AnswerReading) ->
     quoted = [answer.text[block.start : block.end] for block in chosen]
     reply = MentionReply(is_mention_verified=bool(found and found.is_mention_verified), mention_text=quoted)
     rules = [*_rules(), *_evaluation_rules("", "is_mention_verified", "mention_blocks")]
-    return _call(rules, MentionReply, _plain_request(profile, answer), reply)
+    return call(rules, MentionReply, _plain_request(profile, answer), reply)
 
 
 def _sentiment(profile: OrgProfile, answer: OpenAnswer, reading: AnswerReading) -> Tokens:
     reply = SentimentReply(sentiment=reading.evaluation.sentiment if reading.evaluation else None)
-    return _call([*_rules(), *_evaluation_rules("sentiment")], SentimentReply, _plain_request(profile, answer), reply)
+    return call([*_rules(), *_evaluation_rules("sentiment")], SentimentReply, _plain_request(profile, answer), reply)
 
 
 def _brands(profile: OrgProfile, answer: OpenAnswer, reading: AnswerReading) -> Tokens:
     rules = [*_rules(), _paragraph("brands:")]
-    return _call(rules, BrandsReply, _plain_request(profile, answer), BrandsReply(brands=reading.brands))
+    return call(rules, BrandsReply, _plain_request(profile, answer), BrandsReply(brands=reading.brands))
 
 
 def _evaluation(profile: OrgProfile, answer: OpenAnswer, reading: AnswerReading) -> Tokens:
     blank = EvaluationReading(is_mention_verified=False, mention_blocks=[], sentiment=None, absence_statement=False)
     reply = EvaluationReply(evaluation=reading.evaluation or blank)
     rules = [*_rules(), _paragraph("evaluation:")]
-    return _call(rules, EvaluationReply, reading_request(profile, [answer]), reply)
+    return call(rules, EvaluationReply, reading_request(profile, [answer]), reply)
 
 
-def _call(rules: Iterable[str], schema: type[BaseModel], user: str, reply: BaseModel) -> Tokens:
+def call(rules: Iterable[str], schema: type[BaseModel], user: str, reply: BaseModel) -> Tokens:
     static = count("\n\n".join(rules)) + count(_compact(response_format(schema)))
     return Tokens(FRAME_TOKENS + static + count(user), count(_compact(reply.model_dump(mode="json"))))
 

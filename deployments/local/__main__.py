@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deployments.local import prefect_server, sandbox_server, worker
+from deployments.local.environment import dotenv_settings
 from deployments.local.processes import recorded, running, starting, stop
 from visibility.errors import VisibilityError
 from visibility.settings import read_settings
@@ -31,7 +32,7 @@ def up(
     api_url = prefect_server.ensure_prefect_server(folder, database_url=settings.database_url, say=typer.echo)
     sandbox_url = sandbox_server.ensure_sandbox(folder, time_scale=time_scale, say=typer.echo)
     vendors = sandbox_server.sandbox_environment(settings, sandbox_url, time_scale) if sandbox else {}
-    worker.ensure_worker(folder, api_url, _dotenv() | vendors, say=typer.echo)
+    worker.ensure_worker(folder, api_url, dotenv_settings() | vendors, say=typer.echo)
     typer.echo(f"Prefect UI  {prefect_server.ui_url(api_url)}")
     typer.echo(f"Sandbox     {sandbox_url}")
     typer.echo(f"Worker      pool {worker.POOL}, {'SIMULATED vendors' if sandbox else 'the vendors of your settings'}")
@@ -66,13 +67,6 @@ def status() -> None:
         typer.echo(f"{record.name:16} {state:24} {record.url or ''}  log {record.log_file}")
     if not records:
         typer.echo("Nothing was started; `make up` starts everything.")
-
-
-def _dotenv() -> dict[str, str]:
-    """Return the settings of `.env` here: a flow run of the worker has another working directory."""
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
 
 
 def main() -> None:

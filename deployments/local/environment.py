@@ -12,6 +12,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from dotenv import dotenv_values
+
+DOTENV = Path(".env")  # in the working directory, where settings and Prefect look for it too
 CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 
 
@@ -28,13 +31,13 @@ def prefect_environment(data_folder: Path, api_url: str) -> dict[str, str]:
 
 
 def configured_api_url() -> str | None:
-    """Return the API URL of PREFECT_API_URL, or else of the active Prefect profile."""
+    """Return the API URL of PREFECT_API_URL (environment or `.env`), or else of the active Prefect profile."""
     return _configured("PREFECT_API_URL")
 
 
 def _configured(name: str) -> str | None:
-    """Return a setting of the environment, or else of the active Prefect profile, as Prefect itself finds it."""
-    if value := os.environ.get(name):
+    """Return a setting of the environment, `.env`, or the active Prefect profile, in this order, as Prefect does."""
+    if value := os.environ.get(name) or dotenv_values(DOTENV).get(name):
         return value
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles_file = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")).expanduser()
@@ -45,6 +48,15 @@ def _configured(name: str) -> str | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, str) else None
+
+
+def dotenv_settings() -> dict[str, str]:
+    """Return the product's settings of `.env`, for a process that has another working directory.
+
+    Without those of Prefect: which API a process of ours talks to is decided here.
+    """
+    found = dotenv_values(DOTENV)
+    return {name: value for name, value in found.items() if value is not None and not name.startswith("PREFECT_")}
 
 
 def child_environment(data_folder: Path, extra: Mapping[str, str]) -> dict[str, str]:

@@ -22,5 +22,5 @@ def ensure_worker(data_folder: Path, api_url: str, settings: Mapping[str, str], 
         command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local"]
         return start(
             data_folder, NAME, [*command, "--install-policy", "never"],
-            environment=child_environment(data_folder, {"PREFECT_API_URL": api_url, **settings}),
+            environment=child_environment(data_folder, {**settings, "PREFECT_API_URL": api_url}),
         )  # fmt: skip
