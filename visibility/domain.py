@@ -154,7 +154,7 @@ class Brand:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answered question run as the extraction reads it; `brands` where they were read for another org already."""
+    """An answered question run as the extraction reads it; `brands` where a reading has stored them already."""
 
     question_run_id: UUID
     question_text: str

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
+from sqlalchemy import text
 
 from visibility.settings import BrightDataSettings, LlmSettings, Settings
+from visibility.store.database import Database
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -71,6 +74,15 @@ def test_every_python_command_of_the_documents_explains_itself(command: str):
         option for other, rest in python_commands() if other == command for option in re.findall(r"--[a-z-]+", rest)
     }
     assert {option for option in options if option not in help_of(command)} == set()
+
+
+def test_every_query_of_the_documents_runs_on_the_current_schema(database: Database):
+    blocks = [block for path in DOCUMENTS for block in re.findall(r"```sql\n(.*?)```", path.read_text(), re.DOTALL)]
+    statements = [text(part) for block in blocks for part in re.sub(r"--.*", "", block).split(";")]
+    with database.transaction() as session:
+        for statement in statements:
+            if str(statement).strip().startswith("select"):
+                session.execute(statement, dict.fromkeys(statement.compile().params, uuid4()))
 
 
 @pytest.mark.parametrize("name", setting_names())
