@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -63,18 +63,13 @@ async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems
     return children
 
 
-def since(run_date: date) -> date | None:
-    """Return the first day that a child needs to be told: that of a batch older than what it looks at by itself."""
-    return run_date if run_date < datetime.now(UTC).date() - timedelta(days=DAYS_BACK) else None
-
-
 async def _in_this_process(key: BatchKey, members: Sequence[Member], progress: Progress) -> list[Child]:
     limit = asyncio.Semaphore(current().settings.orgs_in_flight)
 
     async def one(member: Member) -> Child:
         async with limit:
             state = await network_org_missing(
-                member.org_id, key.owner_id, since(key.run_date), "network", return_state=True
+                member.org_id, key.owner_id, None, "network", key.run_date, return_state=True
             )
             child = await _ended(member, state)
             await progress.advance(1)
@@ -107,7 +102,8 @@ async def _on_the_pool(key: BatchKey, batch_id: UUID, members: Sequence[Member],
         key.owner_id,
         resources.extractor_version,
         sandbox=resources.settings.sandbox,
-        since=since(key.run_date) or datetime.now(UTC).date() - timedelta(days=DAYS_BACK),
+        since=datetime.now(UTC).date() - timedelta(days=DAYS_BACK),
+        also=key.run_date,
     )
     started = [await _start(key, batch_id, member, again=bool(missing.get(member.org_id))) for member in members]
     get_run_logger().info("waiting for %s runs of %s", len(started), DEPLOYMENT)
@@ -120,12 +116,11 @@ async def _start(key: BatchKey, batch_id: UUID, member: Member, *, again: bool) 
 
     A run that has ended is started `again` under the next idempotency key when there is work left for it.
     """
-    first_day = since(key.run_date)
     parameters = {
         "org_id": str(member.org_id),
         "network_id": str(key.owner_id),
-        "since": first_day.isoformat() if first_day else None,
         "triggered_by": "network",
+        "run_date": key.run_date.isoformat(),
     }
     number = 1
     while True:

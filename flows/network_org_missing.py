@@ -31,15 +31,21 @@ from visibility.network_summary import NetworkOrgSummary
     on_cancellation=[alert_on_cancellation],
 )
 async def network_org_missing(
-    org_id: UUID, network_id: UUID | None = None, since: date | None = None, triggered_by: str = "manual"
+    org_id: UUID,
+    network_id: UUID | None = None,
+    since: date | None = None,
+    triggered_by: str = "manual",
+    run_date: date | None = None,
 ) -> NetworkOrgSummary:
     """Evaluate one org on its network's answers since a UTC date, by default the later of its joining and 30 days ago.
+
+    `run_date`: on the batch of this date too, which the flow that asked it passes for every member it held credits of.
 
     Raises InvalidInput for an org that is in no network or in another one than `network_id`, InsufficientCredits
     before anything is evaluated, BatchFailed when too few answers could be read. Nothing missing is a clean finish.
     """
     async with alerting(f"network evaluation of {org_id}") as problems, resources.opened(asks=False):
-        reading = await find_missing(org_id, network_id, since, triggered_by)
+        reading = await find_missing(org_id, network_id, since, run_date, triggered_by)
         counts = settlement = None
         async with reading_for(reading):
             if not reading.nothing_left:

@@ -41,7 +41,9 @@ async def load_members(network_id: UUID) -> tuple[Member, ...]:
 @task(
     name="find missing", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=is_retryable, cache_policy=NO_CACHE
 )
-async def find_missing(org_id: UUID, network_id: UUID | None, since: date | None, triggered_by: str) -> OpenReading:
+async def find_missing(
+    org_id: UUID, network_id: UUID | None, since: date | None, also: date | None, triggered_by: str
+) -> OpenReading:
     """Take the org's reading of its network (waiting for a flow that has it), find what is not evaluated for it."""
     resources = current()
     logger = get_run_logger()
@@ -56,6 +58,7 @@ async def find_missing(org_id: UUID, network_id: UUID | None, since: date | None
         flow_run_id=UUID(flow_run.id) if flow_run.id else None,
         extractor_version=resources.extractor_version,
         sandbox=resources.settings.sandbox,
+        also=also,
         on_wait=lambda holder: logger.info("waiting for the flow that is at work on this org"),
     )
     logger.info(

@@ -205,7 +205,9 @@ def summarise_reading(
 ) -> NetworkOrgSummary:
     """Summarise what was read for one org; `counts` and `settlement` (None: nothing was charged) are this flow's."""
     org_id = reading.org.org_id
-    batches = store.load_window(session, reading.network_id, org_id, reading.since, extractor_version, sandbox=sandbox)
+    batches = store.load_window(
+        session, reading.network_id, org_id, reading.since, extractor_version, sandbox=sandbox, also=reading.also
+    )
     reason = reading_reason(batches, coverage_threshold)
     return NetworkOrgSummary(
         org_id=org_id,

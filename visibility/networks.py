@@ -21,13 +21,14 @@ DAYS_BACK = 30
 
 @dataclass(frozen=True, slots=True)
 class OpenReading:
-    """What one org lacks of its network's answers since a day, with the lease of reading them."""
+    """What one org lacks of its network's answers since a day (and `also` of one before), with the lease of reading."""
 
     lease: HeldLease
     org: Org
     network_id: UUID
     since: date
     missing: tuple[MissingBatch, ...]
+    also: date | None = None
 
     @property
     def runs(self) -> int:
@@ -62,6 +63,7 @@ async def open_reading(
     flow_run_id: UUID | None,
     extractor_version: str,
     sandbox: bool,
+    also: date | None = None,
     wait_seconds: float = 1.0,
     on_wait: Callable[[str], None] = lambda holder: None,
 ) -> OpenReading:
@@ -81,5 +83,7 @@ async def open_reading(
 
     held = (await wait_for_lease(database, take, wait_seconds, on_wait)).held
     async with returned_on_failure(database, held):
-        missing = await database.run(find_missing, org.org_id, network_id, since, extractor_version, sandbox=sandbox)
-    return OpenReading(held, org, network_id, since, tuple(missing))
+        missing = await database.run(
+            find_missing, org.org_id, network_id, since, extractor_version, sandbox=sandbox, also=also
+        )
+    return OpenReading(held, org, network_id, since, tuple(missing), also)

@@ -16,27 +16,13 @@ from flows.network_org_missing import network_org_missing
 from flows.network_questions import network_questions
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import resources
-from tests.support.league import (
-    DAY,
-    MEMBERS,
-    League,
-    ask_only,
-    books,
-    execute,
-    join,
-    leave,
-    rows,
-    seed_league,
-    value,
-)
+from tests.support.end_state import ACTIVE_HOLDS, CHARGES, EVALUATIONS, books, execute, rows, value
+from tests.support.league import DAY, MEMBERS, League, ask_only, join, leave, seed_league
 from visibility.errors import BatchFailed, InsufficientCredits, InvalidInput
 from visibility.network_summary import NetworkOrgSummary, NetworkSummary
 from visibility.settings import Settings
 from visibility.store.database import Database
 
-EVALUATIONS = "SELECT count(*) FROM org_evals"
-CHARGES = "SELECT count(*) FROM partner_usage_ledger WHERE kind = 'charge'"
-ACTIVE_HOLDS = "SELECT count(*) FROM credit_holds WHERE status = 'active'"
 CALLS = "SELECT purpose, count(*) FROM llm_calls GROUP BY purpose"
 SUBMITTED = text("SELECT count(snapshot_id) FROM provider_jobs")
 BALANCE = "SELECT sum(current_balance) FROM credit_balances WHERE payer_type = 'PARTNER'"
@@ -213,6 +199,21 @@ async def test_joining_bills_no_history_unless_it_is_asked_for(
         assert (nothing.status, nothing.found, nothing.charges) == ("completed", 0, 0)
         everything = await network_org_missing(newcomer, since=DAY)
     assert (everything.found, everything.evaluated_now, everything.charges) == (24, 24, 24)
+
+
+async def test_members_of_today_are_evaluated_on_a_batch_of_yesterday_and_on_nothing_between(
+    prefect: str, database: Database, settings: Settings, sandbox: RunningSandbox, league: League
+) -> None:
+    await ask(settings, league.network_id)
+    newcomer = join(database, league.network_id, "Newcomer Savings")
+    execute(database, "UPDATE orgs SET network_joined_at = now() WHERE org_id = :org", org=newcomer)
+    async with resources.opened(settings):
+        summary = await network_questions(league.network_id, run_date=DAY - timedelta(90))
+    assert {standing.name: standing.evaluated for standing in summary.leaderboard} == dict.fromkeys(
+        (*MEMBERS, "Newcomer Savings"), 24
+    )
+    evaluated = "SELECT run_date, count(*) FROM network_org_evals WHERE org_id = :org GROUP BY 1"
+    assert rows(database, evaluated, org=newcomer) == [(DAY - timedelta(90), 24)]
 
 
 async def test_simulated_answers_are_never_read_for_real(

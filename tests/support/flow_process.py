@@ -1,36 +1,60 @@
-"""A flow in a process of its own that can be killed: forked from one that has imported everything."""
+"""Flows in processes of their own that can be killed: forked from one that has imported everything."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import multiprocessing
-from datetime import date
+import time
+from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.context import ForkServerProcess
-from uuid import UUID
+from typing import Any
 
 from visibility.settings import Settings
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.support.flow_process", "flows.org_evaluation", "pandas", "openai"])
+_processes.set_forkserver_preload(
+    ["tests.support.flow_process", "flows.org_evaluation", "flows.network_questions", "pandas", "openai"]
+)
 
 
-def start_evaluation(api_url: str, settings: Settings, org_id: UUID, run_date: date) -> ForkServerProcess:
-    """Start `org_evaluation` in a new process."""
-    process = _processes.Process(target=_evaluate, args=(api_url, settings, org_id, run_date), daemon=True)
+def start_flow(api_url: str, settings: Settings, flow: str, **parameters: Any) -> ForkServerProcess:
+    """Start a flow by its name, which is its module's too, in a new process; it exits with 0 when the flow succeeds."""
+    process = _processes.Process(target=_run, args=(api_url, settings, flow, parameters), daemon=True)
     process.start()
     return process
 
 
-def _evaluate(api_url: str, settings: Settings, org_id: UUID, run_date: date) -> None:
+def kill_at(
+    process: ForkServerProcess, counted: Callable[[], tuple[int, ...]], score: int, delay_seconds: float
+) -> str:
+    """Kill -9 a process `delay_seconds` after the sum of the counted rows reaches `score`; return where it was."""
+    while process.is_alive() and sum(counted()) < score:
+        time.sleep(0.005)
+    time.sleep(delay_seconds)
+    process.kill()
+    process.join(20)
+    ended = " (ended before the kill)" if process.exitcode == 0 else ""
+    return f"{counted()}{ended}"
+
+
+def exit_codes(*processes: ForkServerProcess, within_seconds: float = 60) -> list[int | None]:
+    """Wait for processes; return their exit codes, None for one that has not ended."""
+    deadline = time.monotonic() + within_seconds
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    return [process.exitcode for process in processes]
+
+
+def _run(api_url: str, settings: Settings, flow: str, parameters: dict[str, Any]) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.org_evaluation import org_evaluation
     from tasks import resources
 
     async def run() -> None:
         async with resources.opened(settings):
-            await org_evaluation(org_id, run_date=run_date)
+            await getattr(import_module(f"flows.{flow}"), flow)(**parameters)
 
     logging.disable(logging.CRITICAL)
     with temporary_settings({PREFECT_API_URL: api_url}):

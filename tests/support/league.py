@@ -9,10 +9,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
 from sandbox.server import RunningSandbox
 from tasks import resources
+from tests.support.end_state import execute
 from tests.support.seed import Place, seed_network, seed_org
 from visibility.batches import open_batch
 from visibility.domain import BatchKey
@@ -97,36 +96,3 @@ def join(database: Database, network_id: UUID, name: str, **member: Any) -> UUID
 def leave(database: Database, org_id: UUID) -> None:
     """Take an org out of its network."""
     execute(database, "UPDATE orgs SET network_id = NULL, network_joined_at = NULL WHERE org_id = :org", org=org_id)
-
-
-def execute(database: Database, statement: str, **parameters: Any) -> None:
-    with database.transaction() as session:
-        session.execute(text(statement), parameters)
-
-
-def rows(database: Database, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    """Return the rows of a query as tuples."""
-    with database.transaction() as session:
-        return [tuple(row) for row in session.execute(text(statement), parameters)]
-
-
-def value(database: Database, statement: str, **parameters: Any) -> Any:
-    """Return the one value of a query."""
-    return rows(database, statement, **parameters)[0][0]
-
-
-def books(database: Database) -> set[Decimal]:
-    """Return, over all payers, what balance − top-ups − ledger leaves: {0} when the books are exact."""
-    return {
-        difference
-        for (difference,) in rows(
-            database,
-            """
-            SELECT balance.current_balance
-                 - (SELECT coalesce(sum(amount), 0) FROM credit_top_ups up WHERE up.payer_id = balance.payer_id)
-                 - (SELECT coalesce(sum(amount), 0) FROM partner_usage_ledger entry
-                    WHERE entry.payer_id = balance.payer_id)
-            FROM credit_balances balance
-            """,
-        )
-    }

@@ -66,29 +66,46 @@ def load_member(session: Session, org_id: UUID, network_id: UUID | None = None) 
 
 
 def find_missing(
-    session: Session, org_id: UUID, network_id: UUID, since: date, extractor_version: str, *, sandbox: bool
+    session: Session,
+    org_id: UUID,
+    network_id: UUID,
+    since: date,
+    extractor_version: str,
+    *,
+    sandbox: bool,
+    also: date | None = None,
 ) -> list[MissingBatch]:
     """Find what the org lacks of the network's batches since a UTC date, oldest first, in one query.
+
+    `also`: the batch of this earlier date too, whose members are evaluated on it whenever they joined.
 
     A batch is found when answers are to be evaluated at this extractor version, or evaluations to be charged; also
     answers to questions that were deleted since: they were bought for the network.
     """
     found = session.execute(
         _FIND_MISSING,
-        {"org_id": org_id, "network_id": network_id, "since": since, "version": extractor_version, "sandbox": sandbox},
+        {
+            "org_id": org_id,
+            "network_id": network_id,
+            "since": since,
+            "also": also,
+            "version": extractor_version,
+            "sandbox": sandbox,
+        },
     )
     return [MissingBatch(row.batch_id, row.run_date, tuple(row.run_ids), row.uncharged) for row in found]
 
 
 def count_missing(
-    session: Session, network_id: UUID, extractor_version: str, *, sandbox: bool, since: date
+    session: Session, network_id: UUID, extractor_version: str, *, sandbox: bool, since: date, also: date | None = None
 ) -> dict[UUID, int]:
     """Count per org of the network, also 0, the answers to evaluate and the evaluations to charge.
 
-    Answers from before `since` or from before the org joined do not count.
+    Answers from before `since` or from before the org joined do not count, but for the batch of the date `also`.
     """
+    bounds = {"since": since, "also": also}
     found = session.execute(
-        _COUNT_MISSING, {"network_id": network_id, "since": since, "version": extractor_version, "sandbox": sandbox}
+        _COUNT_MISSING, {"network_id": network_id, **bounds, "version": extractor_version, "sandbox": sandbox}
     )
     return {row.org_id: row.missing for row in found}
 
@@ -121,7 +138,8 @@ _FIND_MISSING = text(
     SELECT batch.batch_id, batch.run_date, lacked.run_ids, lacked.uncharged
     FROM evaluation_batches batch
     CROSS JOIN {_LACKED.format(org=":org_id")}
-    WHERE {_OF_NETWORK} AND batch.run_date >= :since AND (cardinality(lacked.run_ids) > 0 OR lacked.uncharged > 0)
+    WHERE {_OF_NETWORK} AND (batch.run_date >= :since OR batch.run_date = CAST(:also AS date))
+      AND (cardinality(lacked.run_ids) > 0 OR lacked.uncharged > 0)
     ORDER BY batch.run_date, batch.batch_id
     """
 )
@@ -131,7 +149,8 @@ _COUNT_MISSING = text(
         CAST(coalesce(sum(cardinality(lacked.run_ids) + lacked.uncharged), 0) AS bigint) AS missing
     FROM orgs member
     LEFT JOIN evaluation_batches batch ON {_OF_NETWORK}
-        AND batch.run_date >= greatest(:since, CAST(member.network_joined_at AT TIME ZONE 'UTC' AS date))
+        AND (batch.run_date >= greatest(:since, CAST(member.network_joined_at AT TIME ZONE 'UTC' AS date))
+             OR batch.run_date = CAST(:also AS date))
     LEFT JOIN {_LACKED.format(org="member.org_id")} ON true
     WHERE member.network_id = :network_id AND member.deleted_at IS NULL
     GROUP BY member.org_id

@@ -101,10 +101,17 @@ def count_evaluated(session: Session, batch_id: UUID, extractor_version: str) ->
 
 
 def load_window(
-    session: Session, network_id: UUID, org_id: UUID, since: date, extractor_version: str, *, sandbox: bool
+    session: Session,
+    network_id: UUID,
+    org_id: UUID,
+    since: date,
+    extractor_version: str,
+    *,
+    sandbox: bool,
+    also: date | None = None,
 ) -> list[MemberBatch]:
     """Count the network's batches from `since` on for one org, by date; simulated and real ones never together."""
-    given = {"network_id": network_id, "org_id": org_id, "since": since, "version": extractor_version}
+    given = {"network_id": network_id, "org_id": org_id, "since": since, "also": also, "version": extractor_version}
     return [MemberBatch(*row) for row in session.execute(_WINDOW, {**given, "sandbox": sandbox})]
 
 
@@ -192,7 +199,7 @@ _WINDOW = text(
         SELECT count(*) AS citations FROM org_citations
         WHERE evaluation_id = evaluation.evaluation_id) sources ON evaluation.evaluation_id IS NOT NULL
     WHERE batch.scope = 'network' AND coalesce(batch.org_id, batch.network_id) = :network_id
-      AND batch.run_date >= :since AND batch.sandbox = :sandbox
+      AND (batch.run_date >= :since OR batch.run_date = CAST(:also AS date)) AND batch.sandbox = :sandbox
     GROUP BY batch.run_date ORDER BY batch.run_date
     """
 )
