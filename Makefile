@@ -14,6 +14,8 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
 endif
 
+CHAOS := kill.py faults.py network_kill.py network_faults.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-network up down test chaos check fix bench lock
 
@@ -35,10 +37,10 @@ down: .venv/ready ## Stop what was started; the data stays
 	@$(BIN)/python -m deployments.local down
 
 test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no key, no network)
-	@$(BIN)/python -m pytest -n 4 $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
-chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about half an hour)
-	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 tests/flows/test_kill.py tests/flows/test_faults.py $(ARGS)
+chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about 40 minutes)
+	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) $(ARGS)
 
 check: .venv/ready ## Format, lint, types, import rules, function and file lengths
 	$(BIN)/ruff format --check .

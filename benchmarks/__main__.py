@@ -42,7 +42,7 @@ def main() -> int:
     plan = replace(QUICK if given.quick else Plan(), **chosen)
     try:
         with stage.opened() as opened:
-            figures = [figure for part in _parts(given.only) for figure in part.measure(opened, plan)]
+            figures = [figure for part in chosen_parts(given.only) for figure in part.measure(opened, plan)]
     except subprocess.CalledProcessError as error:
         print(f"Nothing was measured: `{' '.join(error.cmd[1:3])}` ended with {error.returncode}; it says why above.")
         return 2
@@ -56,7 +56,7 @@ def main() -> int:
     return int(bool(report.missed(figures)))
 
 
-def _parts(numbers: Sequence[str]) -> list[Part]:
+def chosen_parts(numbers: Sequence[str]) -> list[Part]:
     """Return the parts that hold these figures, without a name the usual ones."""
     return [part for part in PARTS if (set(numbers) & set(part.numbers) if numbers else part.usual)]
 
@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     numbers = sorted((number for part in PARTS for number in part.numbers), key=lambda number: int(number[1:]))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"{__doc__} Needs no key and no network; about 10 minutes, 4 with --quick. What is measured "
+        description=f"{__doc__} Needs no key and no network; about 15 minutes, 6 with --quick. What is measured "
         "and how: docs/performance.md. Exit status 1 when a budget is missed, 2 when a program failed. "
         "Measure on an otherwise idle machine.",
     )

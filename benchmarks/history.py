@@ -1,6 +1,6 @@
 """P14, its part of Postgres: what one org lacks of its network, found in a year of everybody's history.
 
-    python -m benchmarks --only P14 --rows 20000000      half an hour and 25 GB of disk; writes the plans
+    python -m benchmarks --only P14 --rows 20000000      half an hour, 26 GB of disk; writes the plans
 
 Two databases hold the same network with the same year of its own; the small one holds nine other orgs beside it, the
 large one as many as make the rows. `find_missing` is timed in both, warm and right after Postgres was stopped and its
@@ -81,7 +81,7 @@ def require_room(folder: Path, rows: int) -> None:
     free, needed = shutil.disk_usage(folder).free, rows * BYTES_PER_ROW
     if free < needed:
         raise ConfigurationError(
-            f"{rows:,} rows of history need {needed / 1e9:.0f} GB in {folder}, where {free / 1e9:.0f} GB are free; "
+            f"{rows:,} rows of history need {needed / 1e9:,.0f} GB in {folder}, where {free / 1e9:,.0f} GB are free; "
             "give less --rows, or another TMPDIR."
         )
 

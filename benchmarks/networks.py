@@ -41,10 +41,14 @@ def measure(stage: Stage, plan: Plan) -> list[Figure]:
     done = stage.program_of_networks(url, TIME_SCALE, _steps(many, one, plan.network_runs + 1, _days_ago(60)))
     slow = stage.sandbox("sandbox-networks-slow", "--time-scale", str(TIME_SCALE), "--seed", "19", *worlds)
     waited = stage.program_of_networks(slow, TIME_SCALE, _steps(many, one, plan.network_runs + 1, _days_ago(40)))
+    before = stage.prefect_cpu_seconds()
     (sampled,) = stage.program_of_networks(url, TIME_SCALE, [_step(many, _days_ago(20))], "--profile")
+    time.sleep(DRAIN_SECONDS)
+    server = stage.prefect_cpu_seconds() - before
     return [
         *_calls(stage, url, many, done[0]),
         *_children(stage, done[2::2], done[3::2]),
+        Figure("P1", "CPU of the Prefect server per member", server / MEMBERS, unit="s"),
         *_parts(sampled),
         *_walls(stage, waited[2::2], waited[3::2]),
     ]

@@ -82,8 +82,10 @@ CHARGES = """
 """
 UNCHARGE = """
     DELETE FROM partner_usage_ledger WHERE (source_id, org_id) IN (
-        SELECT question_run_id, org_id FROM org_evals JOIN orgs USING (org_id)
-        WHERE name = 'Org 1' ORDER BY org_evals.created_at DESC LIMIT %(uncharged)s)
+        SELECT run.question_run_id, evaluation.org_id
+        FROM orgs JOIN org_evals evaluation USING (org_id) JOIN question_runs run USING (question_run_id)
+        JOIN evaluation_batches batch USING (batch_id)
+        WHERE orgs.name = 'Org 1' AND batch.scope = 'network' ORDER BY run.answered_at DESC LIMIT %(uncharged)s)
 """
 INDEXES = """
     SELECT 'ALTER TABLE ' || conrelid::regclass || ' DROP CONSTRAINT ' || conname,
@@ -108,19 +110,19 @@ class Past:
     gigabytes: float
 
 
-def seed(database_url: str, rows: int, today: date) -> Past:
-    """Fill a migrated, empty database with about `rows` question runs of the year before `today`.
+def seed(database_url: str, rows: int, today: date, *, days: int = DAYS) -> Past:
+    """Fill a migrated, empty database with about `rows` question runs of the `days` up to `today`.
 
     Secondary indexes are dropped meanwhile and made again, foreign keys are not looked at; the schema at the end is
     the real one.
     """
-    owners = max(round(rows / DAYS / RUNS_PER_DAY), 2)
+    owners = max(round(rows / days / RUNS_PER_DAY), 2)
     networks = max(owners // (ORGS_PER_NETWORK + 1), 1)
     asking = owners - networks
     given = {
-        "networks": networks, "asking": asking, "orgs": max(asking, MEMBERS), "members": MEMBERS, "days": DAYS,
+        "networks": networks, "asking": asking, "orgs": max(asking, MEMBERS), "members": MEMBERS, "days": days,
         "questions": QUESTIONS, "models": list(MODELS), "today": today, "version": VERSION,
-        "own_days": DAYS // 4, "uncharged": UNCHARGED,
+        "own_days": days // 4, "uncharged": UNCHARGED,
     }  # fmt: skip
     with _connected(database_url) as cursor:
         cursor.execute(
@@ -141,7 +143,7 @@ def seed(database_url: str, rows: int, today: date) -> Past:
 
 def _in_chunks(cursor: Any, statement: str, given: dict[str, Any]) -> None:
     today = given["today"]
-    for start in range(DAYS, 0, -DAYS_PER_CHUNK):
+    for start in range(given["days"], 0, -DAYS_PER_CHUNK):
         first = today - timedelta(days=start - 1)
         last = min(first + timedelta(days=DAYS_PER_CHUNK - 1), today)
         cursor.execute(statement, {**given, "first": first, "last": last})

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psutil
 from sqlalchemy import text
 
 from benchmarks.plan import ROOT
@@ -68,6 +69,14 @@ class Stage:
         if (record := running(self.data_folder, "prefect-server")) is not None:
             stop(self.data_folder, record)
 
+    def prefect_cpu_seconds(self) -> float:
+        """Return the CPU that the Prefect server has used, without that of its database."""
+        self.prefect_api()
+        record = running(self.data_folder, "prefect-server")
+        assert record is not None
+        server = psutil.Process(record.pid)
+        return sum(sum(each.cpu_times()[:2]) for each in (server, *server.children(recursive=True)))
+
     def program(self, module: str, sandbox_url: str, first_date: date, *options: str) -> Any:
         """Run `benchmarks.bare` or `benchmarks.product`; return the JSON that it prints."""
         command = ["-m", module, "--org-id", str(self.org.org_id), "--database-url", self.database_url]
@@ -97,6 +106,7 @@ class Stage:
             return session.execute(text(query), parameters).all()
 
     def _measured(self, command: Sequence[str]) -> Any:
+        self.database.engine.dispose()  # the program counts the connections of its database; ours is none of them
         environment = {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
         return json.loads(self._run(command, environment).splitlines()[-1])
 

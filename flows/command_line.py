@@ -125,7 +125,7 @@ def _run(job: Job, load: Callable[[], Callable[[], Awaitable[Result]]]) -> Resul
     start = load()
 
     async def run() -> Result:
-        async with resources.opened(job.settings):
+        async with resources.opened(job.settings, reads=job.needs_keys):
             return await start()
 
     # hooks run outside of the flow run: Prefect would warn that their log lines have no place in the UI

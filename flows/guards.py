@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.flows import Flow
 from prefect.logging import get_run_logger
@@ -53,13 +54,16 @@ class Problems:
         return bool(self._sentences)
 
     async def tolerate(self, step: Awaitable[Result]) -> Result | None:
-        """Await a step whose failure must not stop the others; remember what went wrong."""
+        """Await a step whose failure must not stop the others; remember what went wrong.
+
+        Returns what the step had done before it failed where the error tells (`counts`), else None.
+        """
         try:
             return await step
         except Exception as error:
             self.add(error)
             get_run_logger().error("%s", error if isinstance(error, VisibilityError) else repr(error))
-            return None
+            return getattr(error, "counts", None)
 
 
 def _named(subjects: Sequence[str]) -> str:
@@ -77,7 +81,8 @@ _outer: ContextVar[Problems | None] = ContextVar("problems of the outer flow", d
 async def alerting(subject: str) -> AsyncIterator[Problems]:
     """Send one alert when the body fails or has tolerated problems; cancellation and crash have hooks.
 
-    A flow inside another one of this process leaves its problems to the outer one: fifty members, one alert.
+    A flow inside another one of this process leaves its problems to the outer one: fifty members, one alert. So does
+    a flow that failed in a process of its own and that another one has started: its state says why.
     """
     problems, outer = Problems(), _outer.get()
     token = _outer.set(problems)
@@ -98,8 +103,14 @@ async def alerting(subject: str) -> AsyncIterator[Problems]:
 async def _pass_on(outer: Problems | None, subject: str, happened: str, problems: Problems) -> None:
     if outer is not None:
         outer.take_over(subject, problems)
-    else:
+    elif happened == "has problems" or not _is_awaited():
         await send_alert(f"{subject} {happened}", str(problems))
+
+
+def _is_awaited() -> bool:
+    """True for a flow run that another flow has started and hears the end of."""
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.parent_task_run_id is not None
 
 
 @asynccontextmanager

@@ -3,48 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from prefect import State
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
-from prefect.deployments import arun_deployment
-from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from flows.guards import Problems
+from flows.member_runs import check_deployment, reason_of_run, start_runs, wait_for_runs
 from flows.network_org_missing import network_org_missing
 from tasks.artifacts import Progress
 from tasks.network import load_members
 from tasks.resources import current
+from visibility.display import printable
 from visibility.domain import BatchKey, Member
-from visibility.errors import BatchFailed, ConfigurationError, VisibilityError
+from visibility.errors import BatchFailed, VisibilityError
 from visibility.network_summary import Child, NetworkOrgSummary
 from visibility.networks import DAYS_BACK
 from visibility.store.networks import count_missing
 
 Spawn = Literal["subflow", "deployment"]
 
-DEPLOYMENT = "network-org-missing/network-org-missing"
-POLL_SECONDS = 5.0
-PAGE = 100  # flow runs per request
-
 
 async def check_spawn(spawn: Spawn) -> None:
-    """Raise ConfigurationError, before anything is bought, where the members' deployment does not exist."""
+    """Raise ConfigurationError, before anything is bought, where the members' flows could not be started."""
     if spawn == "deployment":
-        async with get_client() as client:
-            try:
-                await client.read_deployment_by_name(DEPLOYMENT)
-            except ObjectNotFound:
-                raise ConfigurationError(
-                    f'There is no deployment {DEPLOYMENT}, which spawn="deployment" needs: deploy it with '
-                    '`prefect --no-prompt deploy --all`, or use spawn="subflow".'
-                ) from None
+        await check_deployment()
 
 
 async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems: Problems) -> list[Child]:
@@ -58,7 +45,9 @@ async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems
         children = await _on_the_pool(key, batch_id, members, progress)
         for child in children:  # subflows have left their problems already, runs on a pool cannot
             if child.reason is not None:
-                problems.add(BatchFailed(f"{child.org_name}: {child.reason}"))
+                theirs = Problems()
+                theirs.add(BatchFailed(child.reason))
+                problems.take_over(printable(child.org_name), theirs)
     await progress.finish()
     return children
 
@@ -73,7 +62,7 @@ async def _in_this_process(key: BatchKey, members: Sequence[Member], progress: P
             )
             child = await _ended(member, state)
             await progress.advance(1)
-            get_run_logger().info("%s: %s", member.name, child.reason or child.state)
+            get_run_logger().info("%s: %s", printable(member.name), child.reason or child.state)
             return child
 
     return list(await asyncio.gather(*map(one, members)))
@@ -95,7 +84,19 @@ async def _ended(member: Member, state: State[NetworkOrgSummary]) -> Child:
 
 
 async def _on_the_pool(key: BatchKey, batch_id: UUID, members: Sequence[Member], progress: Progress) -> list[Child]:
-    """Start a run of the deployment for every member and wait for all of them."""
+    """Have a run of the deployment for every member and wait for all of them."""
+    unread = await _unread(key)
+    parameters = {"network_id": str(key.owner_id), "triggered_by": "network", "run_date": key.run_date.isoformat()}
+    runs = await start_runs(batch_id, members, unread, parameters)
+    started = {org_id: run.id for org_id, run in runs.items() if isinstance(run, FlowRun)}
+    get_run_logger().info("waiting for the flow runs of %s members on the pool", len(started))
+    await progress.advance(len(members) - len(started))
+    seen = await wait_for_runs(list(started.values()), progress)
+    return [_child(member, runs[member.org_id], seen) for member in members]
+
+
+async def _unread(key: BatchKey) -> set[UUID]:
+    """Return the members for which there is something left to evaluate or to charge."""
     resources = current()
     missing = await resources.database.run(
         count_missing,
@@ -105,55 +106,16 @@ async def _on_the_pool(key: BatchKey, batch_id: UUID, members: Sequence[Member],
         since=datetime.now(UTC).date() - timedelta(days=DAYS_BACK),
         also=key.run_date,
     )
-    started = [await _start(key, batch_id, member, again=bool(missing.get(member.org_id))) for member in members]
-    get_run_logger().info("waiting for %s runs of %s", len(started), DEPLOYMENT)
-    ended = await _wait_for([run.id for run in started], progress)
-    return [_child(member, ended[run.id]) for member, run in zip(members, started, strict=True)]
+    return {org_id for org_id, number in missing.items() if number}
 
 
-async def _start(key: BatchKey, batch_id: UUID, member: Member, *, again: bool) -> FlowRun:
-    """Start a member's run, or find the one that an earlier parent has started.
-
-    A run that has ended is started `again` under the next idempotency key when there is work left for it.
-    """
-    parameters = {
-        "org_id": str(member.org_id),
-        "network_id": str(key.owner_id),
-        "triggered_by": "network",
-        "run_date": key.run_date.isoformat(),
-    }
-    number = 1
-    while True:
-        run = await arun_deployment(
-            DEPLOYMENT, parameters=parameters, idempotency_key=f"{batch_id}-{member.org_id}-{number}", timeout=0
-        )
-        if run.state is None or not run.state.is_final() or (run.state.is_completed() and not again):
-            return run
-        number += 1
-
-
-async def _wait_for(flow_run_ids: Sequence[UUID], progress: Progress) -> dict[UUID, FlowRun]:
-    """Poll until every run has ended; a run that nobody picks up is given up when the holds have lapsed."""
-    ended: dict[UUID, FlowRun] = {}
-    seen: dict[UUID, FlowRun] = {}
-    deadline = datetime.now(UTC) + timedelta(hours=current().settings.hold_hours)
-    while len(ended) < len(flow_run_ids) and datetime.now(UTC) < deadline:
-        open_ids = [run_id for run_id in flow_run_ids if run_id not in ended][:PAGE]
-        async with get_client() as client:
-            runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=open_ids)))
-        finished = {run.id: run for run in runs if run.state is not None and run.state.is_final()}
-        seen.update({run.id: run for run in runs})
-        ended.update(finished)
-        await progress.advance(len(finished))
-        if not finished:
-            await asyncio.sleep(POLL_SECONDS)
-    return seen | ended
-
-
-def _child(member: Member, run: FlowRun) -> Child:
-    state = run.state
-    assert state is not None
-    reason = None if state.is_completed() else state.message or f"The run is {state.name}."
-    return Child(
-        org_id=member.org_id, org_name=member.name, state=state.type.value.lower(), reason=reason, flow_run_id=run.id
-    )
+def _child(member: Member, started: FlowRun | str, seen: Mapping[UUID, FlowRun]) -> Child:
+    """Return how a member's run ended; one that could not be started has failed."""
+    child = Child(org_id=member.org_id, org_name=member.name, state="failed")
+    if isinstance(started, str):
+        return child.model_copy(update={"reason": started})
+    child = child.model_copy(update={"flow_run_id": started.id})
+    run = seen.get(started.id)
+    if run is None or run.state is None:
+        return child.model_copy(update={"reason": "Its flow run was deleted."})
+    return child.model_copy(update={"state": run.state.type.value.lower(), "reason": reason_of_run(run)})

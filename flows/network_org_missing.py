@@ -18,7 +18,7 @@ from prefect import flow
 from flows.guards import alert_on_cancellation, alert_on_crash, alerting, reading_for
 from tasks import resources
 from tasks.evaluate import evaluate_missing
-from tasks.money import claims_of, hold_credits, settle_usage
+from tasks.money import claims_of, hold_what_is_covered, settle_usage
 from tasks.names import load_profile
 from tasks.network import find_missing, summarise
 from visibility.network_summary import NetworkOrgSummary
@@ -42,17 +42,19 @@ async def network_org_missing(
     `run_date`: on the batch of this date too, which the flow that asked it passes for every member it held credits of.
 
     Raises InvalidInput for an org that is in no network or in another one than `network_id`, InsufficientCredits
-    before anything is evaluated, BatchFailed when too few answers could be read. Nothing missing is a clean finish.
+    before anything is evaluated (where some batches are covered: after these), BatchFailed when too few answers could
+    be read. Nothing missing is a clean finish.
     """
     async with alerting(f"network evaluation of {org_id}") as problems, resources.opened(asks=False):
         reading = await find_missing(org_id, network_id, since, run_date, triggered_by)
-        counts = settlement = None
+        counts = settlement = refused = None
         async with reading_for(reading):
             if not reading.nothing_left:
-                owed = claims_of(reading, evaluated=True)
-                await hold_credits(reading.lease, claims_of(reading), owed=owed, answered_only=True)
-                profile = await load_profile(reading.org, reading.missing[-1].batch_id)
-                counts = await problems.tolerate(evaluate_missing(reading, profile))
+                covered, refused = await hold_what_is_covered(reading)
+                profile = await load_profile(reading.org, covered.missing[-1].batch_id)
+                counts = await problems.tolerate(evaluate_missing(covered, profile))
                 settlement = await problems.tolerate(settle_usage(reading.lease, claims_of(reading)))
             summary = await summarise(reading, counts, settlement)
+        if refused is not None:
+            raise refused
         return summary.raise_if_failed()

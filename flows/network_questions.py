@@ -21,7 +21,7 @@ from flows.members import Spawn, check_spawn, evaluate_members
 from tasks import resources
 from tasks.ask import ask_questions
 from tasks.batch import complete_asking, open_batch, start_batch
-from tasks.money import hold_credits
+from tasks.money import hold_credits, settle_rest
 from tasks.network import load_members, publish_standings
 from visibility.billing.holds import Claim
 from visibility.domain import BatchKey, check_run_date
@@ -54,13 +54,14 @@ async def network_questions(
         key = BatchKey("network", network_id, check_run_date(run_date or today, today))
         batch = await open_batch(key, triggered_by, user_id)
         async with working_on(batch):
-            if not batch.progress.nothing_left:
-                members = await load_members(network_id)
+            members = () if batch.progress.nothing_left else await load_members(network_id)
+            if members:  # what was to be asked when all of them left stays unasked: nobody would read or pay for it
                 await hold_credits(batch.lease, [Claim(batch.batch_id, member.org_id) for member in members])
                 await start_batch(batch.lease)
                 asking = (problems.tolerate(ask_questions(batch.batch_id, model)) for model in batch.models)
                 await asyncio.gather(*asking)
             await complete_asking(batch.lease)
             children = await evaluate_members(key, batch.batch_id, spawn, problems)
-            summary = await publish_standings(batch.lease, children)
+            await problems.tolerate(settle_rest(batch.lease))
+            summary = await publish_standings(batch.batch_id, children)
         return summary.raise_if_failed()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 World = dict[str, Any]
 
+EVERYBODY = UUID(int=0)  # the subject of what is about no org or network in particular
+
 
 @dataclass(frozen=True, slots=True)
 class Vendors:
@@ -42,22 +44,28 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done with which settings, and the Prefect API that the run reports to."""
+    """What is to be done with which settings, and the Prefect API that the run reports to.
+
+    `needs_keys` is False for what neither asks nor reads.
+    """
 
     subject_id: UUID
     settings: Settings
     api_url: str
+    needs_keys: bool = True
 
 
-def prepare(find: Callable[[Session], Subject], vendors: Vendors, *, file: Path | None = None) -> Job:
+def prepare(
+    find: Callable[[Session], Subject], vendors: Vendors, *, file: Path | None = None, needs_keys: bool = True
+) -> Job:
     """Check everything that can be wrong, cheap things first, then start what does not run yet.
 
     `file` is what `find` loads: nothing of it stays when `find` refuses. Raises VisibilityError with one sentence.
     """
-    settings = _settings(vendors)
+    settings = _settings(vendors, needs_keys)
     subject = _found(settings, find, file)
     settings = _connect_vendors(settings, subject, vendors) if vendors.sandbox else settings
-    return Job(subject.subject_id, settings, _connect_prefect(settings))
+    return Job(subject.subject_id, settings, _connect_prefect(settings), needs_keys)
 
 
 def chosen(ids: Sequence[UUID], names: Sequence[str], wanted: UUID | None, file: Path, kind: str, hint: str) -> UUID:
@@ -92,7 +100,7 @@ def world_of_network(session: Session, network: Network) -> World:
     return {"networks": [{"questions": questions, "orgs": orgs}]} if orgs else {}
 
 
-def _settings(vendors: Vendors) -> Settings:
+def _settings(vendors: Vendors, needs_keys: bool) -> Settings:
     """Read the settings, with the registered blocks when they are named; check keys, models and sandbox."""
     from visibility.settings import read_settings
 
@@ -104,8 +112,9 @@ def _settings(vendors: Vendors) -> Settings:
         return settings
     if settings.blocks:
         settings = _settings_from_blocks(settings)
-    settings.require_keys()
-    _check_llm(settings)
+    if needs_keys:
+        settings.require_keys()
+        _check_llm(settings)
     return settings
 
 

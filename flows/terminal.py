@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from structlog.typing import EventDict
 
 from visibility.errors import VisibilityError
 
 ROUTINE = ("Finished in state Completed", "Finished in state Cached", "Beginning flow run", "Beginning subflow run")
 CANCELLED = "Execution was cancelled by the runtime environment"
 REPEATED = ("Finished in state Failed", "Encountered exception during execution")  # beside the error's own sentence
+
+RESERVED_NAMES = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"}) - {"exc_info", "stack_info"}
 
 
 @contextmanager
@@ -23,8 +26,9 @@ def readable_progress() -> Iterator[None]:
     To be entered after Prefect has been imported, which configures logging.
     What the product logs by structlog goes the same way: standard output belongs to the result.
     """
+    configured = structlog.get_config()
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        processors=[structlog.stdlib.filter_by_level, _without_reserved_names, structlog.stdlib.render_to_log_kwargs],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
@@ -37,6 +41,12 @@ def readable_progress() -> Iterator[None]:
         yield
     finally:
         root.handlers = before
+        structlog.configure(**configured)
+
+
+def _without_reserved_names(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Rename what a log record has under the same name: a retry is logged with its `args`, which would be refused."""
+    return {f"{name}_" if name in RESERVED_NAMES else name: value for name, value in event.items()}
 
 
 class _Telling(logging.Filter):

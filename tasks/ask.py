@@ -12,7 +12,7 @@ from tasks.resources import current
 from tasks.retries import is_retryable
 from visibility.arrivals import Arrivals
 from visibility.domain import AskSummary
-from visibility.errors import ProviderRefused
+from visibility.errors import ProviderDown, ProviderRefused
 from visibility.providers.routing import provider_of
 
 
@@ -27,7 +27,8 @@ from visibility.providers.routing import provider_of
 async def ask_questions(batch_id: UUID, model: str, arrivals: Arrivals | None = None) -> AskSummary:
     """Ask the batch's open questions of one model; every answer is stored as its vendor job returns, and announced.
 
-    Raises ProviderRefused when the provider takes no more requests, after everything has been recorded.
+    Raises ProviderRefused when the provider takes no more requests, ProviderDown when the engine fails and gets a
+    pause; both after everything has been recorded.
     """
     asked = await current().collector.ask(batch_id, model, arrivals.put if arrivals else None)
     failed = f", failed {asked.failed}" if asked.failed else ""
@@ -37,4 +38,6 @@ async def ask_questions(batch_id: UUID, model: str, arrivals: Arrivals | None = 
     if ProviderRefused.code in asked.failed:
         provider = (provider_of(model) or model).partition(":")[0]
         raise ProviderRefused(f"{provider} refuses the account: check its key, suspension and quota, then run again.")
+    if ProviderDown.code in asked.failed:
+        raise ProviderDown(f"{model} fails at its provider and gets a pause; what it was not asked is asked later.")
     return asked

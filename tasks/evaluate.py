@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -15,7 +14,7 @@ from prefect.runtime import task_run
 from tasks.artifacts import Progress
 from tasks.resources import current
 from tasks.retries import is_retryable
-from visibility.arrivals import Arrivals, evaluate_arrivals, total
+from visibility.arrivals import Arrivals, evaluate_arrivals, total, total_of
 from visibility.batches import OpenBatch
 from visibility.domain import EvaluationCounts, OrgProfile
 from visibility.evaluation import evaluate_stored
@@ -82,9 +81,12 @@ async def evaluate_missing(reading: OpenReading, profile: OrgProfile) -> Evaluat
 
 
 async def _read_batches(reading: OpenReading, profile: OrgProfile) -> EvaluationCounts:
-    """Evaluate what is still missing of every batch; what is stored already is passed over."""
+    """Evaluate what is still missing of every batch; what is stored already is passed over.
+
+    The first error is raised after all batches have ended: what they have read is charged next.
+    """
     read = [read_answers(batch.batch_id, profile, batch.run_ids, shared=True) for batch in reading.missing]
-    return total(await asyncio.gather(*read))
+    return await total_of(read)
 
 
 async def _waiting(batch_id: UUID, model: str, profile: OrgProfile) -> list[UUID]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,7 +15,8 @@ from prefect.logging import get_run_logger
 from tasks.resources import current
 from tasks.retries import is_retryable
 from visibility.billing.holds import Claim, Holding, hold_all
-from visibility.billing.settlement import Settlement, settle
+from visibility.billing.settlement import Settlement, settle, settle_left
+from visibility.errors import InsufficientCredits
 from visibility.estimates import expected_reading_cost
 from visibility.networks import OpenReading
 from visibility.store.leases import HeldLease, with_lease
@@ -65,6 +68,14 @@ async def settle_usage(lease: HeldLease, claims: Sequence[Claim]) -> Settlement:
     return settlement
 
 
+@task(
+    name="settle rest", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=is_retryable, cache_policy=NO_CACHE
+)
+async def settle_rest(lease: HeldLease) -> None:
+    """Charge what members' flows evaluated and could not charge, and close the holds they left. Raises LeaseLost."""
+    await current().database.run(with_lease, lease, settle_left, lease.lease_id)
+
+
 async def settle_claims(lease: HeldLease, claims: Sequence[Claim]) -> Settlement:
     """Settle each (batch, org), each in a transaction of its own; return the sum."""
     run = current().database.run
@@ -75,6 +86,27 @@ async def settle_claims(lease: HeldLease, claims: Sequence[Claim]) -> Settlement
         sum((one.absorbed_usd for one in settled), Decimal(0)),
         settled[-1].payer if settled else None,
     )
+
+
+async def hold_what_is_covered(reading: OpenReading) -> tuple[OpenReading, InsufficientCredits | None]:
+    """Hold for all that is missing or, where that is too much, batch by batch, and return the reading of those.
+
+    First the batch of the flow that has asked and held for it, then the newest: what is left of earlier days takes
+    nothing away from it. With the refusal of the whole. Raises it when no batch is covered.
+    """
+    owed = claims_of(reading, evaluated=True)
+    try:
+        await hold_credits(reading.lease, claims_of(reading), owed=owed, answered_only=True)
+    except InsufficientCredits as refusal:
+        covered = []
+        for batch in sorted(reading.missing, key=lambda one: (one.run_date == reading.also, one.run_date))[::-1]:
+            with suppress(InsufficientCredits):
+                await hold_credits(reading.lease, [Claim(batch.batch_id, reading.org.org_id)], answered_only=True)
+                covered.append(batch)
+        if not covered:
+            raise
+        return replace(reading, missing=tuple(covered)), refusal
+    return reading, None
 
 
 def claims_of(reading: OpenReading, *, evaluated: bool = False) -> list[Claim]:

@@ -15,7 +15,8 @@ from prefect.runtime import flow_run
 from tasks.artifacts import publish_network, publish_reading
 from tasks.resources import current
 from tasks.retries import is_retryable
-from visibility.billing.settlement import Settlement, settle_left
+from visibility.billing.settlement import Settlement
+from visibility.display import printable
 from visibility.domain import EvaluationCounts, Member
 from visibility.identity import new_owner
 from visibility.network_summary import (
@@ -26,7 +27,6 @@ from visibility.network_summary import (
     summarise_reading,
 )
 from visibility.networks import OpenReading, first_day, open_reading
-from visibility.store.leases import HeldLease, with_lease
 from visibility.store.networks import load_member, load_network
 
 NOTHING_READ = EvaluationCounts(0, 0, 0, 0)
@@ -63,7 +63,7 @@ async def find_missing(
     )
     logger.info(
         "%s: %s answers of %s batches since %s are to be read (triggered by %s)",
-        org.name, reading.runs, len(reading.missing), reading.since, triggered_by,
+        printable(org.name), reading.runs, len(reading.missing), reading.since, triggered_by,
     )  # fmt: skip
     return reading
 
@@ -91,14 +91,19 @@ async def summarise(
     return summary
 
 
-@task(name="publish standings", cache_policy=NO_CACHE)
-async def publish_standings(lease: HeldLease, children: Sequence[Child]) -> NetworkSummary:
-    """Close what the members' flows left of their holds; publish and return the network's summary."""
+@task(
+    name="publish standings",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_retryable,
+    cache_policy=NO_CACHE,
+)
+async def publish_standings(batch_id: UUID, children: Sequence[Child]) -> NetworkSummary:
+    """Publish and return the network's summary."""
     resources = current()
-    await resources.database.run(with_lease, lease, settle_left, lease.lease_id)
     summary = await resources.database.run(
         summarise_network,
-        lease.lease_id,
+        batch_id,
         resources.extractor_version,
         children,
         failed_children_threshold=resources.settings.failed_children_threshold,

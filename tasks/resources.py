@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from blocks.configuration import settings_from_blocks
+from tasks.limits import limiter
 from visibility.collection import AnswerCollector
 from visibility.evaluation import extractor_version
 from visibility.identity import new_owner
@@ -51,18 +52,21 @@ def current() -> Resources:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings | None = None, *, linger_seconds: float = 0, asks: bool = True
+    settings: Settings | None = None, *, linger_seconds: float | None = 0, asks: bool = True, reads: bool = True
 ) -> AsyncIterator[Resources]:
     """Open the resources, or join those that an outer flow has opened.
 
-    `linger_seconds` is how long a vendor job waits for questions of other orgs; one org alone does not wait.
-    Without `asks` no vendor's key is needed: stored answers are read. Raises ConfigurationError for a missing key.
+    `linger_seconds` is how long a vendor job waits for questions of other orgs, None as the settings say; one org
+    alone does not wait.
+    Without `asks` no vendor's key is needed: stored answers are read; without `reads` either, no key at all. Raises
+    ConfigurationError for a missing key.
     """
     if (resources := _open.get()) is not None:
         yield resources
         return
     settings = settings or await settings_from_blocks()
-    settings.require_keys(asks=asks)
+    if reads:
+        settings.require_keys(asks=asks)
     resources = _connect(settings, linger_seconds)
     token = _open.set(resources)
     try:
@@ -82,16 +86,23 @@ def preload() -> None:
     asyncio.get_running_loop().run_in_executor(None, import_module, "pandas")
 
 
-def _connect(settings: Settings, linger_seconds: float) -> Resources:
+def _shared_brands(settings: Settings, database: Database, llm: LlmClient, process: str) -> SharedBrands:
+    return SharedBrands(
+        database, llm, reader=process, max_attempts=settings.max_attempts, claim_seconds=settings.lease_seconds
+    )
+
+
+def _connect(settings: Settings, linger_seconds: float | None) -> Resources:
     process = new_owner()
     database = connect(settings)
-    llm = LlmClient(settings.llm) if settings.llm.configured else None
-    brands = SharedBrands(database, llm, reader=process, max_attempts=settings.max_attempts) if llm else None
+    llm = LlmClient(settings.llm, shards=settings.shards) if settings.llm.configured else None
+    brands = _shared_brands(settings, database, llm, process) if llm else None
     collector = AnswerCollector(
         database,
         settings.brightdata,
         max_attempts=settings.max_attempts,
         submitter=process,
         linger_seconds=linger_seconds,
+        limiter=limiter(settings),
     )
     return Resources(settings, database, collector, llm, brands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -61,10 +61,15 @@ async def evaluate_arrivals(
         async for group in arrivals:
             if group := [run_id for run_id in group if run_id not in begun]:
                 running.append(asyncio.create_task(one(group)))
-        results = await asyncio.gather(*running, return_exceptions=True)
+        return await total_of(running)
     finally:
         for unfinished in running:
             unfinished.cancel()
+
+
+async def total_of(work: Iterable[Awaitable[EvaluationCounts]]) -> EvaluationCounts:
+    """Await all work, side by side; return the sum, or raise the first error after all has ended."""
+    results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from visibility.domain import AskSummary, QuestionRun
+from visibility.errors import ConfigurationError
 from visibility.identity import is_alive as process_is_alive
 from visibility.providers.brightdata.client import BrightDataClient
 from visibility.providers.brightdata.engines import Engine, engines
-from visibility.providers.brightdata.filling import Filler, JobTask, Limits, Ticket
+from visibility.providers.brightdata.filling import TURN, Filler, JobTask, Limits, Ticket
 from visibility.providers.brightdata.job import JobOutcome
 from visibility.providers.brightdata.jobs import JobRunner
-from visibility.providers.brightdata.throttle import Budget
+from visibility.providers.brightdata.outages import DOWN, DOWN_MESSAGE
+from visibility.providers.limits import Limiter, ProcessLimits
 from visibility.providers.routing import provider_of
 from visibility.settings import BrightDataSettings
 from visibility.store import runs
@@ -53,7 +55,8 @@ class AnswerCollector:
     """One per process and Bright Data account; orgs that ask at the same time share vendor jobs.
 
     `submitter` names this process in the jobs it submits; `is_alive` tells of such a name whether its process
-    lives (None: cannot be seen). `linger_seconds` is how long a job waits for further questions.
+    lives (None: cannot be seen). `linger_seconds` is how long a job waits for further questions, `limiter` what
+    counts running jobs and submissions: this process alone, unless another one is given.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class AnswerCollector:
         max_attempts: int,
         submitter: str,
         linger_seconds: float | None = None,
+        limiter: Limiter | None = None,
         is_alive: Callable[[str], bool | None] = process_is_alive,
     ) -> None:
         self._database = database
@@ -75,12 +79,12 @@ class AnswerCollector:
         self._client = BrightDataClient(settings) if settings.api_key is not None else None
         if self._client is None:
             return
-        budget = Budget(settings.submissions_per_minute)
+        limiter = limiter or ProcessLimits(settings)
         self._runner = JobRunner(
-            database, self._client, settings, self._engines, budget, submitter, is_alive, self._reopen
+            database, self._client, settings, self._engines, limiter, submitter, is_alive, self._reopen
         )
         linger = settings.linger_seconds if linger_seconds is None else linger_seconds
-        limits = Limits(asyncio.Semaphore(settings.max_running_jobs), budget, settings.max_inputs_per_job, linger)
+        limits = Limits(limiter, self._runner.outages, settings.max_inputs_per_job, linger)
         self._fillers = {engine.provider: self._filler(engine, limits) for engine in self._engines.values()}
 
     async def ask(self, batch_id: UUID, model: str, on_stored: OnStored | None = None) -> AskSummary:
@@ -103,6 +107,16 @@ class AnswerCollector:
             model, progress.expected, progress.answered, failed, jobs=progress.jobs, cost_usd=progress.cost_usd
         )
 
+    async def see_through(self, job_id: UUID) -> JobOutcome:
+        """See an open job to its end, whoever has begun it, without asking anything: what it brings is stored.
+
+        A job that was being submitted by a dead process is looked up at the vendor. Raises ConfigurationError
+        without a key.
+        """
+        if self._client is None:
+            raise ConfigurationError("BRIGHTDATA_API_KEY is not set: what Bright Data has cannot be fetched.")
+        return await asyncio.shield(self._resumed(job_id))  # others may wait for the same job
+
     async def close(self) -> None:
         """Stop everything; open jobs stay open in the database and are seen through by a later pass."""
         if self._client is None:
@@ -124,6 +138,8 @@ class AnswerCollector:
             open_jobs = progress.open_jobs - current.seen
             if not (open_jobs or progress.claimable) or current.idle > MOST_IDLE_LOOKS:
                 return progress
+            if not open_jobs and await self._runner.outages.is_down(engine.provider):
+                return await self._close_without_asking(current.pair, DOWN, DOWN_MESSAGE)
             heard = len(current.seen)
             await self._ask_once(engine, current, progress.claimable, open_jobs, on_stored)
             if len(current.seen) == heard:
@@ -163,13 +179,19 @@ class AnswerCollector:
         async def claim(pairs: Sequence[Pair], excluded: Collection[UUID]) -> tuple[UUID, list[QuestionRun]]:
             seconds = self._settings.deadline_seconds
             job = NewJob(uuid4(), engine.provider, engine.dataset_id, self._submitter, seconds)
-            if self._runner.refusal is not None:
+            if self._runner.refusal is not None or await self._runner.outages.is_down(engine.provider):
                 return job.job_id, []
             claimed: list[QuestionRun] = []
             submission.announce(job.job_id)
             try:
                 claimed = await self._database.run(
-                    runs.claim, job, pairs, limit=limits.max_inputs, max_attempts=self._max_attempts, excluded=excluded
+                    runs.claim,
+                    job,
+                    pairs,
+                    limit=limits.max_inputs,
+                    turn=TURN,
+                    max_attempts=self._max_attempts,
+                    excluded=excluded,
                 )
             finally:
                 if not claimed:
@@ -181,7 +203,7 @@ class AnswerCollector:
             task.add_done_callback(lambda _: submission.retract(job_id))
             return task
 
-        return Filler(limits, claim, start)
+        return Filler(engine.provider, limits, claim, start)
 
     def _reopen(self, released: Sequence[QuestionRun]) -> None:
         for filler in self._fillers.values():

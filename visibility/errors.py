@@ -14,6 +14,7 @@ VisibilityError
 │   ├── InvalidInput          the caller asked for something that is not there or not valid
 │   │   └── InvalidFile       a loaded file: line and field
 │   └── InsufficientCredits   names payer, balance, needed
+├── ProviderDown             an engine gets a pause after too many failures; what it was not asked is asked later
 ├── BatchFailed               the batch ended below its coverage threshold; what was answered is kept
 └── LeaseLost                 another flow has taken over this batch
 
@@ -156,6 +157,12 @@ class InsufficientCredits(FatalError):
         )
         self.payer_type, self.payer_id = payer_type, payer_id
         self.balance, self.needed = balance, needed
+
+
+class ProviderDown(VisibilityError):
+    """An engine has failed too often in a row and gets a pause; runs of it have failed without being asked."""
+
+    code = "provider_down"
 
 
 class BatchFailed(VisibilityError):

@@ -15,6 +15,9 @@ USUAL_READING = TokenUse(input=1200, cached=0, cache_writes=0, output=100)
 
 def expected_reading_cost(settings: LlmSettings) -> Decimal:
     """Return the expected cost of one answer's evaluation, USD; 0 where the rule alone evaluates."""
-    if not settings.configured:
-        return Decimal(0)
+    return usual_reading_cost(settings) if settings.configured else Decimal(0)
+
+
+def usual_reading_cost(settings: LlmSettings) -> Decimal:
+    """Return what one answer's evaluation costs with the model of the settings, USD, also where no key is set."""
     return known_model(settings.evaluation_model, datetime.now(UTC).date()).cost_usd(USUAL_READING)

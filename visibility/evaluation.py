@@ -51,7 +51,8 @@ async def evaluate_stored(
             answers = await database.run(load_answers, ids, profile.org_id, version, current)
             reading = ChunkReading(client, profile, batch_id, version, answers_per_call)
             await (reading.read_shared(answers, brands) if brands else reading.read_jointly(answers))
-            outdated = [answer.question_run_id for answer in answers if answer.brands]
+            # by rule alone no brands are read: what others have read stays
+            outdated = [answer.question_run_id for answer in answers if answer.brands] if client else []
             saved = await database.insist(
                 save_evaluations,
                 reading.evaluations,
@@ -96,7 +97,12 @@ class ChunkReading:
             self._account_for(reader)
 
     async def read_shared(self, answers: Sequence[StoredAnswer], brands: SharedBrands) -> None:
-        """Evaluate every answer whose brands others may have read; its two calls are made at the same time."""
+        """Evaluate every answer whose brands others may have read; its two calls are made at the same time.
+
+        None is made for an answer whose brands this process could not read.
+        """
+        self.failed.update(brands.given_up(answers))
+        answers = [answer for answer in answers if answer.question_run_id not in self.failed]
         named = brands.of(answers, self._batch_id, answers_per_call=self._answers_per_call)
         read, (opened, mentions) = await asyncio.gather(named, self._read_mentions(answers))
         self.failed.update(read.failed)

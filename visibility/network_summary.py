@@ -25,6 +25,10 @@ from visibility.store.summaries import batch_totals
 from visibility.summary import BatchStatus, Counted, close, counts_of, ratio, unread_reason
 
 LISTED = 10
+READ_NOTHING = (
+    "Its flow ended, but none of the {} answers is evaluated for it at this version of the extractor: "
+    "does its worker have the same code and settings (sandbox, LLM models)?"
+)
 LISTED_CHILDREN = 5  # in the reason of a failed network; the summary has them all
 
 
@@ -173,6 +177,7 @@ def summarise_network(
     totals = batch_totals(session, batch_id, extractor_version)
     standees = store.load_standees(session, batch_id, extractor_version)
     leaderboard = _leaderboard(session, batch_id, extractor_version, standees)
+    children = _counted(children, leaderboard, totals.answered)
     too_few = children_reason(children, failed_children_threshold)
     counts = counts_of(totals, NetworkSummary)
     if too_few:
@@ -184,7 +189,7 @@ def summarise_network(
         network_name=totals.name,
         evaluations=totals.evaluated,
         expected_evaluations=totals.answered * totals.members,
-        children=_counted(children, leaderboard),
+        children=list(children),
         leaderboard=leaderboard,
         top_domains=_top_domains(session, batch_id, extractor_version, standees, n),
         top_competitors=_top_competitors(session, batch_id, extractor_version, standees, n),
@@ -206,7 +211,14 @@ def summarise_reading(
     """Summarise what was read for one org; `counts` and `settlement` (None: nothing was charged) are this flow's."""
     org_id = reading.org.org_id
     batches = store.load_window(
-        session, reading.network_id, org_id, reading.since, extractor_version, sandbox=sandbox, also=reading.also
+        session,
+        reading.network_id,
+        org_id,
+        reading.since,
+        extractor_version,
+        sandbox=sandbox,
+        also=reading.also,
+        found=[run_id for batch in reading.missing for run_id in batch.run_ids],
     )
     reason = reading_reason(batches, coverage_threshold)
     return NetworkOrgSummary(
@@ -245,11 +257,12 @@ def children_reason(children: Sequence[Child], threshold: float) -> str | None:
 def reading_reason(batches: Sequence[MemberBatch], threshold: float) -> str | None:
     """Say of which date too few answers could be read; None when every batch is covered.
 
-    Each batch is judged for itself: one that could not be read at all would not show in a month.
+    Each batch is judged for itself: one that could not be read at all would not show in a month. What was answered
+    while the flow was reading is left to the flow that asks.
     """
     for batch in batches:
-        if ratio(batch.evaluated, batch.answered) < threshold:
-            return f"{batch.run_date}: {unread_reason(batch.evaluated, batch.answered, threshold)}"
+        if ratio(batch.evaluated, batch.readable) < threshold:
+            return f"{batch.run_date}: {unread_reason(batch.evaluated, batch.readable, threshold)}"
     return None
 
 
@@ -282,9 +295,20 @@ def _standing(standee: Standee, metrics: OrgMetrics) -> Standing:
     )
 
 
-def _counted(children: Sequence[Child], leaderboard: Sequence[Standing]) -> list[Child]:
+def _counted(children: Sequence[Child], leaderboard: Sequence[Standing], answered: int) -> list[Child]:
+    """Return the children with what is evaluated for them; who ended well and read nothing worked with something else.
+
+    A worker with other settings or other code finds nothing to do: simulated answers are not read for real.
+    """
     evaluated = {standing.org_id: standing.evaluated for standing in leaderboard}
-    return [child.model_copy(update={"evaluated": evaluated.get(child.org_id, 0)}) for child in children]
+    counted = [child.model_copy(update={"evaluated": evaluated.get(child.org_id, 0)}) for child in children]
+    elsewhere = {"state": "failed", "reason": READ_NOTHING.format(answered)}
+    return [
+        child.model_copy(update=elsewhere)
+        if answered and not child.failed and evaluated.get(child.org_id) == 0
+        else child
+        for child in counted
+    ]
 
 
 def _place(standing: Standing) -> tuple[float, float, str]:

@@ -41,6 +41,8 @@ class BrightDataSettings(BaseSettings):
     rate_limit_backoff_seconds: float = Field(default=2, gt=0, description="first wait after a 429; doubles 4 times")
     adoption_grace_seconds: float = Field(default=15, ge=0, description="how long a lost job may take to be listed")
     submit_timeout_seconds: float = Field(default=180, gt=0, description="after this a `submitting` job is nobody's")
+    engine_failures: int = Field(default=5, ge=1, description="jobs in a row that fail before an engine gets a pause")
+    engine_pause_seconds: float = Field(default=300, gt=0, description="then one job tries the engine again")
 
 
 class LlmSettings(BaseSettings):
@@ -56,10 +58,12 @@ class LlmSettings(BaseSettings):
     evaluation_model: str = "gpt-6-luna"
     brands_model: str = "gpt-6-luna"
     names_model: str = "gpt-6-luna"
-    llm_concurrency: int = Field(default=64, ge=1)
+    llm_concurrency: int = Field(default=256, ge=1)
     llm_timeout_seconds: float = Field(default=60, gt=0)
     llm_max_attempts: int = Field(default=5, ge=1)
     llm_backoff_seconds: float = Field(default=0.5, gt=0, description="first wait; doubles, with jitter")
+    llm_requests_per_minute: float | None = Field(default=None, gt=0, description="of all shards; None: no limit")
+    llm_tokens_per_minute: float | None = Field(default=None, gt=0, description="of all shards; None: no limit")
     answers_per_call: int = Field(default=1, ge=1, le=20)
     rule_only_fallback: bool = Field(default=False, description="evaluate by rule alone when no LLM is configured")
 
@@ -92,12 +96,19 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=4, ge=1, description="how often one question run may be asked in all")
     lease_seconds: float = Field(default=60, gt=0)
     hold_hours: float = Field(default=24, gt=0)
+    reconcile_days: float = Field(default=7, gt=0, description="what flows left in older batches is not looked for")
     evaluation_chunk: int = Field(default=25, ge=1, description="evaluations written in one transaction")
     blocks: str | None = Field(
         default=None, validation_alias="VISIBILITY_BLOCKS", description="name of the block documents of this deployment"
     )
     slack_webhook_block: str | None = Field(default=None, description="name of a prefect-slack SlackWebhook block")
     sandbox: bool = Field(default=False, validation_alias="VISIBILITY_SANDBOX", description="results are simulated")
+    shards: int = Field(default=1, ge=1, description="processes that share the vendors' accounts; limits are split")
+    global_limits: bool = Field(
+        default=False,
+        validation_alias="VISIBILITY_GLOBAL_LIMITS",
+        description="vendor jobs of all processes keep to the limits at the Prefect server",
+    )
     brightdata: BrightDataSettings = Field(default_factory=BrightDataSettings)
     llm: LlmSettings = Field(default_factory=LlmSettings)
 
@@ -118,7 +129,13 @@ class Settings(BaseSettings):
         bright_data = self.brightdata
         scaled = {
             name: getattr(bright_data, name) / time_scale
-            for name in ("poll_seconds", "linger_seconds", "adoption_grace_seconds", "rate_limit_backoff_seconds")
+            for name in (
+                "poll_seconds",
+                "linger_seconds",
+                "adoption_grace_seconds",
+                "rate_limit_backoff_seconds",
+                "engine_pause_seconds",
+            )
         }
         for name, floor in (("deadline_seconds", 10.0), ("request_timeout_seconds", 5.0)):
             scaled[name] = max(getattr(bright_data, name) / time_scale, floor)
@@ -127,6 +144,7 @@ class Settings(BaseSettings):
         return self.model_copy(
             update={
                 "sandbox": True,
+                "global_limits": False,  # a simulation does not use up the real account's
                 "brightdata": bright_data.model_copy(
                     update={**scaled, "base_url": f"{url}/datasets/v3", "api_key": sandbox_key}
                 ),

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -60,7 +61,7 @@ class SharedBrands:
     ) -> None:
         self.version = brands_version(client.settings)
         self._database, self._client, self._is_alive = database, client, is_alive
-        self._claimant = Claimant(reader, self.version, claim_seconds, max_attempts)
+        self._claimant = Claimant(reader, self.version, claim_seconds, max_attempts, datetime.now(UTC))
         self._poll_seconds = poll_seconds
         self._pending: dict[UUID, asyncio.Task[BrandsRead]] = {}
         self._given_up: dict[UUID, str] = {}
@@ -83,6 +84,11 @@ class SharedBrands:
         result.calls = ours.result().calls if ours else []
         return result
 
+    def given_up(self, answers: Sequence[StoredAnswer]) -> dict[UUID, str]:
+        """Return the answers whose brands could not be read in this process and have not been loaded, by code."""
+        ids = [answer.question_run_id for answer in answers if answer.brands is None]
+        return {run_id: self._given_up[run_id] for run_id in ids if run_id in self._given_up}
+
     async def close(self) -> None:
         """Stop what is under way and let others read it."""
         tasks, run_ids = set(self._pending.values()), list(self._pending)
@@ -95,12 +101,10 @@ class SharedBrands:
 
     def _known(self, answers: Sequence[StoredAnswer]) -> BrandsRead:
         """Return what needs no call: brands that were loaded, texts without a word, what failed here before."""
-        known = BrandsRead()
+        known = BrandsRead(failed=self.given_up(answers))
         for answer in answers:
             if answer.brands is not None or not answer.response_text.strip():
                 known.brands[answer.question_run_id] = answer.brands or ()
-            elif (code := self._given_up.get(answer.question_run_id)) is not None:
-                known.failed[answer.question_run_id] = code
         return known
 
     def _begin(

@@ -6,6 +6,8 @@ import socket
 import urllib.error
 import urllib.request
 
+import psutil
+
 HOST = "127.0.0.1"
 
 
@@ -20,6 +22,15 @@ def free_port(preferred: int | None = None) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError("the system has no free port")
+
+
+def listens(process_id: int, port: int | None) -> bool:
+    """Say whether this process itself has the port."""
+    try:
+        connections = psutil.Process(process_id).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
 
 
 def answers(url: str, *, timeout_seconds: float = 2) -> bool:

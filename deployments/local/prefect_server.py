@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from deployments.local.environment import child_environment, configured_api_url
-from deployments.local.network import HOST, answers, free_port
+from deployments.local.network import HOST, answers, free_port, listens
 from deployments.local.processes import Recorded, Say, running, say_on_stderr, start, starting, wait_until_healthy
 from visibility.errors import ConfigurationError
 
@@ -16,7 +16,8 @@ DEFAULT_PORT = 4200
 START_TIMEOUT_SECONDS = 120
 
 # Measured: 40 ms of server CPU per task run with the defaults (batches of 1), 10 ms with these; and the in-memory
-# queue drops events above 10,000. In-memory leases leak their slots when the server restarts.
+# queue drops events above 10,000. In-memory leases leak their slots when the server restarts; the slots of a dead
+# process wait for the next look at expired leases.
 TUNED_SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
@@ -24,6 +25,7 @@ TUNED_SETTINGS = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "100",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "5",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # also what the UI asks before it reports to anybody
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
@@ -45,9 +47,28 @@ def ensure_prefect_server(data_folder: Path, *, database_url: str | None = None,
         record = running(data_folder, NAME)
         if record is None:
             record = _start(data_folder, database_url, say)
-        api_url = f"{record.url}/api"
-        wait_until_healthy(record, lambda: answers(f"{api_url}/health"), timeout_seconds=START_TIMEOUT_SECONDS, say=say)
-    return api_url
+        try:
+            _wait_for(record, say)
+        except ConfigurationError:
+            if not answers(_health_url(record)):
+                raise
+            # another installation has taken the port between our look at it and our server's
+            record = _start(data_folder, database_url, say)
+            _wait_for(record, say)
+    return f"{record.url}/api"
+
+
+def _wait_for(record: Recorded, say: Say) -> None:
+    """Wait until the recorded process itself, not another one at its address, is healthy."""
+
+    def is_healthy() -> bool:
+        return answers(_health_url(record)) and listens(record.pid, urlsplit(record.url or "").port)
+
+    wait_until_healthy(record, is_healthy, timeout_seconds=START_TIMEOUT_SECONDS, say=say)
+
+
+def _health_url(record: Recorded) -> str:
+    return f"{record.url}/api/health"
 
 
 def ui_url(api_url: str) -> str:

@@ -43,6 +43,23 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
+async def slack(prefect: str, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
+    """The sandbox, playing Slack for this test's alerts."""
+    from tests.support.slack import save_webhook
+
+    monkeypatch.setenv("SLACK_WEBHOOK_BLOCK", await save_webhook(f"{sandbox.url}/slack/services/T1/B2"))
+    return sandbox
+
+
+@pytest.fixture
+def impatient(settings: Settings) -> Settings:
+    """Requests that hang are given up after a second."""
+    bright_data = settings.brightdata.model_copy(update={"request_timeout_seconds": 1.0, "deadline_seconds": 4.0})
+    llm = settings.llm.model_copy(update={"llm_timeout_seconds": 1.0})
+    return settings.model_copy(update={"brightdata": bright_data, "llm": llm})
+
+
+@pytest.fixture
 def sandbox_url() -> Iterator[str]:
     """Simulated vendors with latencies 150 times shorter than real ones."""
     with serve_in_thread(time_scale=150) as running:

@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Crashed
@@ -23,8 +22,9 @@ from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import alert, resources
 from tasks.alert import deliver
+from tests.support.broken_statements import break_statement, repair_statement
 from tests.support.seed import QUESTIONS, seed_org
-from tests.support.slack import save_webhook
+from tests.support.slack import alerts, save_webhook
 from visibility.errors import BatchFailed, InsufficientCredits, LeaseLost, ProviderRefused
 from visibility.settings import Settings
 from visibility.store.database import Database
@@ -48,18 +48,6 @@ async def webhook(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_WEBHOOK_BLOCK", await save_webhook(url))
 
 
-@pytest.fixture
-async def slack(prefect: str, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
-    """The sandbox, playing Slack."""
-    await webhook(f"{sandbox.url}/slack/services/T1/B2", monkeypatch)
-    return sandbox
-
-
-def alerts(sandbox: RunningSandbox) -> list[str]:
-    messages = httpx.get(f"{sandbox.url}/_slack", timeout=10).json()["messages"]
-    return [message["body"]["text"] for message in messages]
-
-
 async def evaluate(settings: Settings, org_id: UUID) -> Any:
     async with resources.opened(settings):
         return await org_evaluation(org_id, run_date=DAY)
@@ -77,18 +65,6 @@ class Row:
 def batch(database: Database) -> Row:
     with database.transaction() as session:
         return Row(*session.execute(select(Batch.status, Batch.error, Batch.lease_owner)).one())
-
-
-def break_statement(database: Database, table: str, event: str, when: str = "true", says: str = "'broken'") -> None:
-    """Let every such statement fail, with an error that no retry repairs."""
-    with database.transaction() as session:
-        session.execute(text(
-            f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '%', {says}; END $$"
-        ))  # fmt: skip
-        session.execute(text(
-            f"CREATE TRIGGER refusing BEFORE {event} ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
-        ))  # fmt: skip
 
 
 async def first_job(database: Database) -> None:
@@ -215,8 +191,7 @@ async def test_a_step_that_breaks_fails_the_batch_gives_the_lease_back_and_alert
     assert (row.status, row.lease_owner) == ("failed", None)
     assert row.error == reason_of(broken.value)
     assert len(alerts(slack)) == 1
-    with database.transaction() as session:
-        session.execute(text("DROP FUNCTION refuse CASCADE"))
+    repair_statement(database)
     assert (await evaluate(settings, org_id)).status == "completed"
     assert batch(database).error is None and len(alerts(slack)) == 1
 
@@ -227,8 +202,7 @@ async def test_a_settlement_that_breaks_completes_the_batch_and_alerts_once(
     break_statement(database, "partner_usage_ledger", "INSERT")
     assert (await evaluate(settings, org_id)).status == "completed"
     assert len(alerts(slack)) == 1 and batch(database).lease_owner is None
-    with database.transaction() as session:
-        session.execute(text("DROP FUNCTION refuse CASCADE"))
+    repair_statement(database)
     assert (await evaluate(settings, org_id)).charges == 12
     with database.transaction() as session:
         assert len(session.scalars(select(LedgerEntry.entry_id)).all()) == 12

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,32 +26,28 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Cancelling
 from sqlalchemy import func, select
 
-from deployments.local import sandbox_environment
-from deployments.local.processes import WITH_DEFAULT_SIGNALS
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import resources
+from tests.support.pool import REPOSITORY, prefect_command, serving, worker_environment
 from tests.support.seed import QUESTIONS, seed_org
 from tests.support.slack import save_webhook
 from visibility.settings import Settings
 from visibility.store.database import Database
 from visibility.store.tables import Batch, ProviderJob
 
-REPOSITORY = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 POOL = "suite"
 QUEUE_WITHOUT_WORKER = "executed-by-the-test"
-CHANGES_WITH_TIME = {"updated", "last_polled", "status"}
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+CHANGES_WITH_TIME: dict[str, Any] = {
+    "updated": True, "last_polled": True, "status": True, "schedules": {"__all__": {"updated": True}}
+}  # fmt: skip
 
 
 def run_prefect(api_url: str, *arguments: str, **environment: str) -> str:
     """Run Prefect's command line as a person does; return what it says."""
     done = subprocess.run(
-        command(*arguments),
+        prefect_command(*arguments),
         cwd=REPOSITORY,
         env={**os.environ, "PREFECT_API_URL": api_url, **environment},
         stdin=subprocess.DEVNULL,
@@ -78,12 +73,25 @@ async def test_deploying_again_changes_nothing(deployed: str, prefect: str) -> N
     first = await stored_deployments()
     run_prefect(deployed, "deploy", "--all", PREFECT_DEFAULT_WORK_POOL_NAME=POOL)
     assert await stored_deployments() == first
-    assert {deployment["name"] for deployment in first} >= {deployment["name"] for deployment in DEPLOYMENTS}
+    assert {deployment["name"] for deployment in first} == {deployment["name"] for deployment in DEPLOYMENTS}
+
+
+@pytest.mark.slow
+async def test_schedules_run_only_where_they_are_switched_on(deployed: str, prefect: str) -> None:
+    assert {schedule["active"] for one in await stored_deployments() for schedule in one["schedules"]} == {False}
+    run_prefect(deployed, "deploy", "--name", "reconcile", PREFECT_DEFAULT_WORK_POOL_NAME=POOL, SCHEDULES_ACTIVE="true")
+    async with get_client() as client:
+        found = await client.read_deployment_by_name("reconcile/reconcile")
+        (schedule,) = found.schedules
+        await client.update_deployment_schedule(found.id, schedule.id, active=False)
+    assert (schedule.slug, schedule.active) == ("hourly", True)
 
 
 async def stored_deployments() -> list[dict[str, Any]]:
+    """Return what the server holds of prefect.yaml's deployments; other tests have some of their own."""
+    names = {deployment["name"] for deployment in DEPLOYMENTS}
     async with get_client() as client:
-        found = await client.read_deployments()
+        found = [one for one in await client.read_deployments() if one.name in names]
     return [one.model_dump(exclude=CHANGES_WITH_TIME) for one in sorted(found, key=lambda one: one.name)]
 
 
@@ -93,8 +101,9 @@ def test_an_entrypoint_loads_and_takes_its_parameters(deployment: dict[str, Any]
     assert flow.name == deployment["name"] and flow.retries == 0
     required = {name: str(uuid4()) for name in flow.parameters.required}
     flow.validate_parameters({**required, **deployment.get("parameters", {})})
-    with pytest.raises(ParameterTypeError, match="valid UUID"):
-        flow.validate_parameters(dict.fromkeys(required, "no-uuid"))
+    if required:
+        with pytest.raises(ParameterTypeError, match="valid UUID"):
+            flow.validate_parameters(dict.fromkeys(required, "no-uuid"))
 
 
 async def test_a_wrong_uuid_is_refused_before_anything_is_written(
@@ -162,14 +171,7 @@ async def run(
         flow_run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"org_id": str(org_id)}, work_queue_name=QUEUE_WITHOUT_WORKER
         )
-    environment = {
-        **os.environ,
-        **sandbox_environment(Settings(database_url=database_url), vendors.url, 12),
-        "DATABASE_URL": database_url,
-        "SLACK_WEBHOOK_BLOCK": slack,
-        "PREFECT_API_URL": prefect,
-        "PREFECT_LOCAL_STORAGE_PATH": str(tmp_path / "results"),
-    }
+    environment = worker_environment(prefect, database_url, vendors.url, 12, tmp_path) | {"SLACK_WEBHOOK_BLOCK": slack}
     return Run(flow_run, environment, vendors, database)
 
 
@@ -177,7 +179,7 @@ async def run(
 def executing(run: Run) -> Iterator[psutil.Process]:
     """Execute the flow run as the container of a deployment does; the process of the flow itself, at work."""
     process = subprocess.Popen(
-        command("flow-run", "execute", str(run.flow_run.id)), cwd=REPOSITORY, env=run.environment,
+        prefect_command("flow-run", "execute", str(run.flow_run.id)), cwd=REPOSITORY, env=run.environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -211,31 +213,11 @@ def test_a_cancelled_flow_run_is_one_alert_and_its_batch_says_so(run: Run) -> No
     assert (status, lease) == ("failed", None) and "cancelled" in error
 
 
-@contextmanager
-def serving(run: Run, log_file: Path) -> Iterator[None]:
-    """A process worker of the pool's default queue."""
-    arguments = ("worker", "start", "--pool", POOL, "--work-queue", "default", "--install-policy", "never")
-    environment = {**run.environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    with log_file.open("w") as log:
-        started = [sys.executable, "-c", WITH_DEFAULT_SIGNALS, *command(*arguments)]
-        worker = subprocess.Popen(
-            started, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        try:
-            yield
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(timeout=30)
-        finally:
-            worker.kill()
-            worker.wait()
-            print(log_file.read_text())
-
-
 @pytest.mark.slow
 def test_a_run_started_by_the_command_line_completes_on_a_process_worker(run: Run, tmp_path: Path) -> None:
     api_url, org_id = run.environment["PREFECT_API_URL"], run.flow_run.parameters["org_id"]
     arguments = ("--param", f"org_id={org_id}", "--watch", "--watch-timeout", "75")
-    with serving(run, tmp_path / "worker.log"):
+    with serving(POOL, run.environment, tmp_path / "worker.log"):
         said = run_prefect(api_url, "deployment", "run", "org-evaluation/org-evaluation", *arguments)
     assert "Completed" in said and run.batch_status() == "completed"
     assert run.alerts() == [] and run.vendors.accounting()["totals"]["records_sold"] == 3

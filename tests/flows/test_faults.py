@@ -29,14 +29,6 @@ UNEXPLAINED = text("SELECT count(*) FROM question_runs WHERE status = 'failed' A
 ERROR_WORDS = ("error_code", "crawl_error", "Traceback", "insufficient_quota", "no_peers", '"error"')
 
 
-@pytest.fixture
-def impatient(settings: Settings) -> Settings:
-    """Requests that hang are given up after a second."""
-    bright_data = settings.brightdata.model_copy(update={"request_timeout_seconds": 1.0, "deadline_seconds": 4.0})
-    llm = settings.llm.model_copy(update={"llm_timeout_seconds": 1.0})
-    return settings.model_copy(update={"brightdata": bright_data, "llm": llm})
-
-
 async def evaluate(settings: Settings, database: Database) -> OrgEvaluationSummary:
     with database.transaction() as session:
         org_id = seed_org(session, questions=QUESTIONS[:4], locations=[("US", None, None)], websites=WEBSITES)

@@ -19,18 +19,18 @@ from flows.network_questions import network_questions
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import resources
 from tests.support.end_state import end_state, execute, rows, undisturbed, value
-from tests.support.flow_process import exit_codes, kill_at, start_flow
-from tests.support.league import DAY, MEMBERS, League, ask_only, seed_league
+from tests.support.flow_process import LEASE_LOST, exit_codes, kill_at, start_flow
+from tests.support.league import DAY, MEMBERS, QUESTIONS, League, ask_only, seed_league
 from visibility.network_summary import NetworkOrgSummary, NetworkSummary
 from visibility.settings import Settings
 from visibility.store.database import Database
 
 SEED = 20261124
 CHAOS_ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))  # `make chaos` sets more
-# where a network's run is, as the number of its rows: batch, 4 holds, 3 jobs, 3 snapshot ids, 12 answers, 4 readings,
-# 12 answers whose brands are claimed, 12 read, 48 evaluations, 48 charges; and where its children alone are, of three
-PARENT_STRATA = ((0, 8), (8, 22), (22, 30), (30, 50), (50, 98), (98, 147))
-CHILDREN_STRATA = ((0, 3), (3, 27), (27, 63), (63, 99))
+# where a network's run is, as the number of its rows: batch, 3 holds, 3 jobs, 3 snapshot ids, 9 answers, 3 readings,
+# 9 answers whose brands are claimed, 9 read, 27 evaluations, 27 charges; and where its children alone are
+PARENT_STRATA = ((0, 7), (7, 19), (19, 40), (40, 67), (67, 94))
+CHILDREN_STRATA = ((0, 12), (12, 48), (48, 75))
 COUNTED = "batches, holds, jobs, snapshots, answers, readings, brands claimed, brands read, evaluations, charges"
 CHILDREN_ROWS = """
     SELECT (SELECT count(*) FROM reading_leases),
@@ -44,14 +44,19 @@ ROWS = f"""
     FROM ({CHILDREN_ROWS}) AS children
 """
 BEING_READ = "SELECT question_run_id, reader FROM brand_readings WHERE read_at IS NULL"
+IN_TRANSACTION = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+"""
 JUDGED = "SELECT count(*) FROM org_evals WHERE reason <> 'name_absent'"
-ANSWERS = 12
+ORGS = MEMBERS[:3]
+ANSWERS = 9
 TAKEOVER_SECONDS = 15  # a claim that is not taken over blocks for a minute
 
 
 @dataclass
 class Installation:
-    """One database with one network of four members, one sandbox, one Prefect server."""
+    """One database with one network of three members, one sandbox, one Prefect server."""
 
     database: Database
     settings: Settings
@@ -101,8 +106,8 @@ class Installation:
 @pytest.fixture
 def installation(database: Database, database_url: str, prefect: str) -> Iterator[Installation]:
     with serve_in_thread(time_scale=300, llm_seconds=(3, 30)) as sandbox:
-        league = seed_league(database, sandbox, locations=(("US", None, None),))
-        settings = Settings(database_url=database_url, evaluation_chunk=4).for_sandbox(sandbox.url, time_scale=300)
+        league = seed_league(database, sandbox, members=ORGS, questions=QUESTIONS[:3], locations=(("US", None, None),))
+        settings = Settings(database_url=database_url, evaluation_chunk=3).for_sandbox(sandbox.url, time_scale=300)
         yield Installation(database, settings, sandbox, prefect, league)
 
 
@@ -130,8 +135,8 @@ async def test_a_killed_network_ends_like_an_undisturbed_one(
     shown = f"{COUNTED}: {where}; brands in flight: {in_flight}; calls: {installation.calls()}"
     record_property("killed at", shown)
     print(f"point {point}: {shown}")
-    assert end_state(installation.database) == undisturbed(ANSWERS, len(MEMBERS), shared=True)
-    assert (summary.status, summary.answered, summary.evaluations) == ("completed", 12, 48)
+    assert end_state(installation.database) == undisturbed(ANSWERS, len(ORGS), shared=True)
+    assert (summary.status, summary.answered, summary.evaluations) == ("completed", ANSWERS, ANSWERS * len(ORGS))
     assert {child.state for child in summary.children} == {"completed"}
     installation.assert_bought_once(in_flight)
 
@@ -141,21 +146,20 @@ async def test_killed_children_end_like_undisturbed_ones(
     answered: Installation, point: int, record_property: Record
 ) -> None:
     chance = random.Random(SEED + 1000 + point)
-    names = chance.sample(MEMBERS, 3)
-    victims = chance.randint(1, 3)
-    processes = [answered.start_child(name) for name in names]
+    victims = chance.randint(1, len(ORGS))
+    processes = [answered.start_child(name) for name in ORGS]
     score, delay = chance.randrange(*CHILDREN_STRATA[point % len(CHILDREN_STRATA)]), chance.uniform(0, 0.08)
     where = kill_at(processes[0], answered.children_rows, score, delay)
     for process in processes[:victims]:
         process.kill()
     in_flight = len(answered.being_read())
     survivors = exit_codes(*processes[victims:], within_seconds=TAKEOVER_SECONDS)
-    assert survivors == [0] * (3 - victims)
-    await answered.finish_children(*names)
+    assert survivors == [0] * (len(ORGS) - victims)
+    await answered.finish_children(*ORGS)
     shown = f"{victims} of 3 killed at {where}; brands in flight: {in_flight}; calls: {answered.calls()}"
     record_property("killed at", shown)
     print(f"point {point}: {shown}")
-    assert end_state(answered.database) == undisturbed(ANSWERS, 3, shared=True)
+    assert end_state(answered.database) == undisturbed(ANSWERS, len(ORGS), shared=True)
     answered.assert_bought_once(in_flight)
 
 
@@ -172,7 +176,7 @@ def wait_until_read(installation: Installation, *processes: ForkServerProcess) -
 
 @pytest.mark.parametrize("_round", range(CHAOS_ROUNDS))
 async def test_claims_of_a_killed_child_are_taken_over_at_once(answered: Installation, _round: int) -> None:
-    processes = [answered.start_child(name) for name in MEMBERS[:3]]
+    processes = [answered.start_child(name) for name in ORGS]
     victim = wait_until_read(answered, *processes)
     victim.kill()
     victim.join(20)
@@ -182,13 +186,13 @@ async def test_claims_of_a_killed_child_are_taken_over_at_once(answered: Install
     assert exit_codes(*others, within_seconds=TAKEOVER_SECONDS) == [0, 0]
     print(f"{len(orphaned)} claims left, taken over and done in {time.monotonic() - begun:.1f} s")
     assert value(answered.database, "SELECT count(read_at) FROM brand_readings") == ANSWERS
-    await answered.finish_children(MEMBERS[processes.index(victim)])
-    assert end_state(answered.database) == undisturbed(ANSWERS, 3, shared=True)
+    await answered.finish_children(ORGS[processes.index(victim)])
+    assert end_state(answered.database) == undisturbed(ANSWERS, len(ORGS), shared=True)
     answered.assert_bought_once(len(orphaned))
 
 
 def test_a_child_in_two_processes_at_once_reads_and_charges_once(answered: Installation) -> None:
-    assert exit_codes(answered.start_child(MEMBERS[0]), answered.start_child(MEMBERS[0])) == [0, 0]
+    assert exit_codes(answered.start_child(ORGS[0]), answered.start_child(ORGS[0])) == [0, 0]
     assert end_state(answered.database) == undisturbed(ANSWERS, 1, shared=True)
     answered.assert_bought_once()
     assert answered.calls()["mention"] == value(answered.database, JUDGED)
@@ -196,18 +200,29 @@ def test_a_child_in_two_processes_at_once_reads_and_charges_once(answered: Insta
 
 def test_a_child_that_slept_through_its_lease_does_nothing_more(answered: Installation) -> None:
     answered.settings = answered.settings.model_copy(update={"lease_seconds": 1.0})
-    sleeper = answered.start_child(MEMBERS[0])
+    sleeper = answered.start_child(ORGS[0])
     wait_until_read(answered, sleeper)
-    assert sleeper.pid is not None
-    os.kill(sleeper.pid, signal.SIGSTOP)
+    stop_outside_transactions(answered.database, sleeper)
     # the claims of a stopped process lapse, like its lease; the test does not wait a minute for them
     execute(answered.database, "UPDATE brand_readings SET expires_at = now()")
-    assert exit_codes(answered.start_child(MEMBERS[0])) == [0]
+    assert exit_codes(answered.start_child(ORGS[0])) == [0]
     after = everything(answered.database)
+    assert sleeper.pid is not None
     os.kill(sleeper.pid, signal.SIGCONT)
-    assert exit_codes(sleeper) == [1]
+    assert exit_codes(sleeper) == [LEASE_LOST]
     assert everything(answered.database) == after
     assert end_state(answered.database) == undisturbed(ANSWERS, 1, shared=True)
+
+
+def stop_outside_transactions(database: Database, process: ForkServerProcess) -> None:
+    """Stop a process where it holds no row locks: those would end with its connection only."""
+    assert process.pid is not None
+    while True:
+        os.kill(process.pid, signal.SIGSTOP)
+        if not value(database, IN_TRANSACTION):
+            return
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.01)
 
 
 def everything(database: Database) -> list[Any]:

@@ -16,6 +16,7 @@ from flows.network_org_missing import network_org_missing
 from flows.network_questions import network_questions
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import resources
+from tasks.names import load_profile
 from tests.support.end_state import ACTIVE_HOLDS, CHARGES, EVALUATIONS, books, execute, rows, value
 from tests.support.league import DAY, MEMBERS, League, ask_only, join, leave, seed_league
 from visibility.errors import BatchFailed, InsufficientCredits, InvalidInput
@@ -184,6 +185,56 @@ async def test_who_leaves_is_not_read_and_who_joins_is_read_while_the_network_is
     assert evaluated == {**{league.members[name]: 24 for name in MEMBERS[:3]}, joined: 24}
     assert {child.org_name for child in summary.children} == {*MEMBERS[:3], "Newcomer Savings"}
     assert value(database, ACTIVE_HOLDS) == 0 and value(database, CHARGES) == 96 and books(database) == {0}
+
+
+async def test_nothing_is_asked_for_a_network_that_all_members_have_left(
+    prefect: str, database: Database, settings: Settings, sandbox: RunningSandbox, league: League
+) -> None:
+    execute(database, "UPDATE credit_balances SET current_balance = 0")
+    with pytest.raises(InsufficientCredits):
+        await ask(settings, league.network_id)
+    for org_id in league.members.values():
+        leave(database, org_id)
+    with pytest.raises(BatchFailed, match="Only 0 of 24 answers came back"):
+        await ask(settings, league.network_id)
+    assert sandbox.accounting()["totals"]["records_sold"] == 0
+
+
+async def test_answers_that_earlier_days_left_take_no_credit_from_those_of_today(
+    prefect: str, database: Database, settings: Settings, league: League, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visibility.networks.DAYS_BACK", 10_000)  # whatever day it is
+    await ask_only(settings, league)
+    execute(database, "UPDATE evaluation_batches SET run_date = run_date - 1")
+    execute(database, "UPDATE credit_balances SET current_balance = 4.8")
+    execute(database, "UPDATE credit_top_ups SET amount = 4.8")
+    with pytest.raises(BatchFailed, match="4 of 4 members") as failed:
+        await ask(settings, league.network_id)
+    assert [(child.evaluated, "USD available" in str(child.reason)) for child in failed.value.summary.children] == [
+        (24, True)
+    ] * 4
+    assert rows(database, "SELECT run_date, count(*) FROM network_org_evals GROUP BY 1") == [(DAY, 96)]
+    assert value(database, CHARGES) == 96 and value(database, ACTIVE_HOLDS) == 0 and books(database) == {0}
+
+
+async def test_charges_that_cannot_be_made_do_not_fail_the_network_and_are_made_by_the_next_run(
+    prefect: str, database: Database, settings: Settings, league: League, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = asyncio.Barrier(len(league.members))
+
+    async def after_a_wrong_margin(*given: Any) -> Any:
+        await held.wait()
+        execute(database, "INSERT INTO pricing_configs (partner_id, action, fixed_price, margin_pct) "
+                          "SELECT partner_id, 'question_run', 1, 7 FROM partners ON CONFLICT DO NOTHING")  # fmt: skip
+        return await load_profile(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("flows.network_org_missing.load_profile", after_a_wrong_margin)
+        summary = await ask(settings, league.network_id)
+    assert (summary.status, summary.evaluations, summary.charges) == ("completed", 96, 0)
+    execute(database, "DELETE FROM pricing_configs")
+    assert (await ask(settings, league.network_id)).charges == value(database, CHARGES) == 96
+    assert value(database, ACTIVE_HOLDS) == 0 and books(database) == {0}
 
 
 async def test_joining_bills_no_history_unless_it_is_asked_for(

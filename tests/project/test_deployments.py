@@ -38,6 +38,12 @@ def test_the_parameters_are_those_of_the_flow(deployment: dict[str, Any]):
     assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
 
 
+def test_schedules_are_in_utc_and_off_unless_they_are_switched_on(deployment: dict[str, Any]):
+    for schedule in deployment.get("schedules", ()):
+        assert (schedule["timezone"], schedule["active"]) == ("UTC", "{{ schedules.stdout }}")
+        assert deployment["build"] == DECLARED["definitions"]["schedules_active"]
+
+
 def test_the_pool_is_prefects_default_pool(deployment: dict[str, Any]):
     assert "name" not in deployment["work_pool"]
 

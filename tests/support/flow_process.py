@@ -11,7 +11,10 @@ from importlib import import_module
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from visibility.errors import LeaseLost
 from visibility.settings import Settings
+
+LEASE_LOST = 75  # exit code of a flow that was stopped because another one has taken its lease over
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
@@ -21,7 +24,7 @@ _processes.set_forkserver_preload(
 
 def start_flow(api_url: str, settings: Settings, flow: str, **parameters: Any) -> ForkServerProcess:
     """Start a flow by its name, which is its module's too, in a new process; it exits with 0 when the flow succeeds."""
-    process = _processes.Process(target=_run, args=(api_url, settings, flow, parameters), daemon=True)
+    process = _processes.Process(target=run_flow, args=(api_url, settings, flow, parameters), daemon=True)
     process.start()
     return process
 
@@ -31,7 +34,7 @@ def kill_at(
 ) -> str:
     """Kill -9 a process `delay_seconds` after the sum of the counted rows reaches `score`; return where it was."""
     while process.is_alive() and sum(counted()) < score:
-        time.sleep(0.005)
+        time.sleep(0.01)
     time.sleep(delay_seconds)
     process.kill()
     process.join(20)
@@ -47,14 +50,18 @@ def exit_codes(*processes: ForkServerProcess, within_seconds: float = 60) -> lis
     return [process.exitcode for process in processes]
 
 
-def _run(api_url: str, settings: Settings, flow: str, parameters: dict[str, Any]) -> None:
+def run_flow(api_url: str, settings: Settings, flow: str, parameters: dict[str, Any]) -> None:
+    """Run a flow in this process, which exits with LEASE_LOST when another one takes its lease over."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from tasks import resources
 
     async def run() -> None:
-        async with resources.opened(settings):
-            await getattr(import_module(f"flows.{flow}"), flow)(**parameters)
+        try:
+            async with resources.opened(settings):
+                await getattr(import_module(f"flows.{flow}"), flow)(**parameters)
+        except LeaseLost:
+            raise SystemExit(LEASE_LOST) from None
 
     logging.disable(logging.CRITICAL)
     with temporary_settings({PREFECT_API_URL: api_url}):

@@ -64,13 +64,13 @@ def seed_league(
     return League(network_id, ids, len(questions) * len(models) * len(locations))
 
 
-async def ask_only(settings: Settings, league: League) -> UUID:
+async def ask_only(settings: Settings, league: League, day: date = DAY) -> UUID:
     """Have the network's questions answered, as a parent does that dies before its children; return the batch."""
     async with resources.opened(settings) as opened:
         database = opened.database
         network = await database.run(load_network, league.network_id)
         opening = Opening(
-            BatchKey("network", league.network_id, DAY), new_owner(), 30, "manual", sandbox=settings.sandbox
+            BatchKey("network", league.network_id, day), new_owner(), 30, "manual", sandbox=settings.sandbox
         )
         batch = await open_batch(database, network, opening, extractor_version=opened.extractor_version, max_attempts=4)
         for model in batch.models:

@@ -1,4 +1,4 @@
-"""A saved Slack webhook block for one test."""
+"""A saved Slack webhook block for one test, and what arrived at it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from uuid import uuid4
 
 from prefect_slack import SlackWebhook
 from pydantic import SecretStr
+
+from sandbox.server import RunningSandbox
 
 
 async def save_webhook(url: str) -> str:
@@ -17,3 +19,8 @@ async def save_webhook(url: str) -> str:
         name = f"{name}-again"
         await block.save(name)
     return name
+
+
+def alerts(sandbox: RunningSandbox) -> list[str]:
+    """Return the texts of the messages that the sandbox, playing Slack, has taken."""
+    return [message["body"]["text"] for message in sandbox.state.slack]

@@ -21,6 +21,7 @@ from visibility.errors import (
     RateLimited,
     RetryableError,
 )
+from visibility.llm.allowance import Allowance
 from visibility.llm.catalog import ModelPrice, known_model
 from visibility.llm.endpoint import endpoint_of
 from visibility.llm.replies import Parsed, billed_call, parsed_reply, response_format, system_message
@@ -46,6 +47,7 @@ SLOW_TO_IMPORT = ("openai", "openai.types.chat", "purgatory")
 class LlmClient:
     """One per process and event loop; `settings` are checked on construction, nothing is sent before `parse`.
 
+    `shards` processes share the requests and tokens per minute that the settings name.
     Raises ConfigurationError for a missing key, half an Azure configuration and an unknown or dead model.
     """
 
@@ -53,6 +55,7 @@ class LlmClient:
         self,
         settings: LlmSettings,
         *,
+        shards: int = 1,
         today: date | None = None,
         breaker_failures: int = BREAKER_FAILURES,
         breaker_seconds: float = BREAKER_SECONDS,
@@ -62,6 +65,7 @@ class LlmClient:
         day = today or datetime.now(UTC).date()
         roles = {settings.evaluation_model, settings.brands_model, settings.names_model}
         self._models = {name: known_model(name, day) for name in roles}
+        self._allowance = Allowance(settings, shards)
         self._slots = asyncio.Semaphore(settings.llm_concurrency)
         self._breaker_limits = breaker_failures, breaker_seconds
         self._breakers: AsyncCircuitBreakerFactory | None = None
@@ -120,6 +124,7 @@ class LlmClient:
 
         The seconds are those of the request that was answered.
         """
+        size = sum(len(str(message["content"])) for message in request["messages"])
         async for attempt in stamina.retry_context(
             on=_wait_before_retry,
             attempts=self.settings.llm_max_attempts,
@@ -129,9 +134,11 @@ class LlmClient:
             wait_max=MAX_WAIT_SECONDS,
         ):
             with attempt:
-                async with self._slots, self._circuit():
+                async with self._slots, self._circuit(), self._allowance.call(size) as usage:
                     started = time.monotonic()
-                    return await self._post(request), time.monotonic() - started
+                    completion = await self._post(request)
+                    usage.tokens = completion.usage.total_tokens if completion.usage else usage.tokens
+                    return completion, time.monotonic() - started
         raise AssertionError("stamina always returns or raises")
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +23,15 @@ from visibility.store.tables import BrandReading
 class Claimant:
     """Who reads, with which extractor; a claim that is not renewed lapses after `seconds`.
 
-    A reading that failed may be taken up again until it was tried `max_attempts` times.
+    A reading that failed may be taken up again until it was tried `max_attempts` times. What another version has
+    read since `started` is taken as it is: two versions that run side by side would replace each other's for ever.
     """
 
     reader: str
     version: str
     seconds: float
     max_attempts: int
+    started: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,15 @@ def claim(session: Session, run_ids: Sequence[UUID], claimant: Claimant, *, dead
 
     A claim that lapsed, is ours or belongs to one of `dead_readers` is taken over.
     """
-    wanted = {"run_ids": list(run_ids), "reader": claimant.reader, "version": claimant.version}
-    limits = {"seconds": claimant.seconds, "max_attempts": claimant.max_attempts, "dead_readers": list(dead_readers)}
+    wanted: dict[str, Any] = {"run_ids": list(run_ids), "reader": claimant.reader, "version": claimant.version}
+    limits = {"seconds": claimant.seconds, "max_attempts": claimant.max_attempts, "started": claimant.started}
+    wanted |= {"dead_readers": list(dead_readers)}
     taken = frozenset(session.scalars(_CLAIM, {**wanted, **limits}))
     others = [run_id for run_id in run_ids if run_id not in taken]
     claims = Claims(taken)
     for reading, brands in session.execute(_states(others)) if others else ():
         is_current = reading.version == claimant.version
-        if is_current and reading.read_at is not None:
+        if reading.read_at is not None:
             claims.read[reading.question_run_id] = as_brands(brands)
         elif is_current and reading.error_code is not None:
             claims.failed[reading.question_run_id] = reading.error_code
@@ -109,7 +113,7 @@ _CLAIM: Any = text(
             read_at = NULL, error_code = NULL,
             attempts = CASE WHEN claimed.version = excluded.version THEN claimed.attempts ELSE 0 END
         WHERE CASE
-            WHEN claimed.read_at IS NOT NULL THEN claimed.version <> excluded.version
+            WHEN claimed.read_at IS NOT NULL THEN claimed.version <> excluded.version AND claimed.read_at < :started
             WHEN claimed.error_code IS NOT NULL
                 THEN claimed.version <> excluded.version OR claimed.attempts < :max_attempts
             ELSE claimed.expires_at <= now() OR claimed.reader = excluded.reader

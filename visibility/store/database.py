@@ -40,7 +40,7 @@ class Database:
             insertmanyvalues_page_size=5000,
             hide_parameters=True,  # the texts of answers and questions do not belong in errors and logs
         )
-        event.listen(self.engine, "connect", _speak_utc)
+        event.listen(self.engine, "connect", _set_up_session)
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="database")
 
     @contextmanager
@@ -107,9 +107,13 @@ def connect(settings: Settings) -> Database:
     return Database(url, settings.database_pool_size)
 
 
-def _speak_utc(connection: Any, _record: object) -> None:
-    """As a statement: poolers such as PgBouncer refuse it as a start-up parameter."""
+def _set_up_session(connection: Any, _record: object) -> None:
+    """As statements: poolers such as PgBouncer refuse them as start-up parameters.
+
+    A transaction that does nothing for a minute is that of a stopped process; its locks would hold up its successor.
+    """
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
     connection.autocommit = False

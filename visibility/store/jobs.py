@@ -7,7 +7,7 @@ means: there is an open job that may still bring the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -111,11 +111,16 @@ def known_snapshots(session: Session, snapshot_ids: Sequence[str]) -> set[str]:
     return set(found)
 
 
-def finish(session: Session, job_id: UUID, results: Sequence[Answer | RunFailure]) -> list[Stored]:
-    """Store what a job returned and close it; return what this call stored, nothing when it was closed before."""
+def finish(
+    session: Session, job_id: UUID, portions: Callable[[], Iterable[Sequence[Answer | RunFailure]]]
+) -> list[Stored]:
+    """Store what a job returned, portion by portion, and close it; return what this call stored.
+
+    Nothing is read and returned when it was closed before.
+    """
     if not _move(session, job_id, OPEN, status="fetched", fetched_at=func.now(), error=None):
         return []
-    return runs.save_results(session, job_id, results)
+    return [one for results in portions() for one in runs.save_results(session, job_id, results)]
 
 
 def fail(session: Session, job_id: UUID, status: str, code: str, message: str) -> bool:

@@ -40,12 +40,16 @@ def load_org(session: Session, org_id: UUID) -> Org:
 
 
 def asker_columns(owner: str) -> str:
-    """Return the SQL of an asker's models, locations and questions; `owner` is the key column of `asker`."""
+    """Return the SQL of an asker's models, locations and questions; `owner` is the key column of `asker`.
+
+    `coalesce(org_id, network_id)` is what the unique indexes of models and locations begin with.
+    """
     return f"""
-        ARRAY(SELECT name FROM geo_models WHERE {owner} = asker.{owner} ORDER BY created_at, name) AS models,
+        ARRAY(SELECT name FROM geo_models
+              WHERE coalesce(org_id, network_id) = asker.{owner} ORDER BY created_at, name) AS models,
         (SELECT coalesce(json_agg(json_build_array(country_code, region_name, city)
                                   ORDER BY created_at, country_code, region_name, city), '[]')
-         FROM locations WHERE {owner} = asker.{owner}) AS locations,
+         FROM locations WHERE coalesce(org_id, network_id) = asker.{owner}) AS locations,
         (SELECT coalesce(json_agg(json_build_array(question_id, question_text)
                                   ORDER BY created_at, question_text), '[]')
          FROM geo_questions WHERE {owner} = asker.{owner} AND deleted_at IS NULL) AS questions

@@ -97,19 +97,23 @@ def claim(
     pairs: Sequence[Pair],
     *,
     limit: int,
+    turn: int,
     max_attempts: int,
     excluded: Collection[UUID] = (),
 ) -> list[QuestionRun]:
-    """Insert the job and mark up to `limit` runs as asked in it, earlier pairs first; no run, no job.
+    """Insert the job and mark up to `limit` runs as asked in it; no run, no job.
 
+    The pairs take turns, in their order: `turn` runs of each, then the next `turn` of each, until the job is full.
     Runs that another process is claiming at this moment are passed over.
     """
+    pairs = list(dict.fromkeys(pairs))
     rows = session.execute(
         _CLAIM,
         {
             "batch_ids": [str(batch_id) for batch_id, _ in pairs],
             "models": [model for _, model in pairs],
             "limit": limit,
+            "turn": turn,
             "job_id": job.job_id,
             "provider": job.provider,
             "dataset_id": job.dataset_id,
@@ -123,13 +127,18 @@ def claim(
 
 _CLAIM = text(
     f"""
-    WITH picked AS MATERIALIZED (
-        SELECT run.question_run_id
+    WITH numbered AS (
+        SELECT run.question_run_id, pair.place,
+               row_number() OVER (PARTITION BY pair.place ORDER BY run.question_run_id) - 1 AS before
         FROM question_runs run
         JOIN unnest(CAST(:batch_ids AS uuid[]), CAST(:models AS text[])) WITH ORDINALITY
             AS pair (batch_id, model, place) ON run.batch_id = pair.batch_id AND run.model = pair.model
         WHERE {_CLAIMABLE}
-        ORDER BY pair.place, run.question_run_id
+    ), picked AS MATERIALIZED (
+        SELECT run.question_run_id
+        FROM numbered JOIN question_runs run USING (question_run_id)
+        WHERE {_CLAIMABLE}  -- again: the row may have changed since it was numbered
+        ORDER BY numbered.before / :turn, numbered.place, run.question_run_id
         LIMIT :limit
         FOR UPDATE OF run SKIP LOCKED
     ), job AS (

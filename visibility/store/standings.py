@@ -48,11 +48,15 @@ class NamedBrand:
 
 @dataclass(frozen=True, slots=True)
 class MemberBatch:
-    """What one network batch came to for one org, at one extractor version."""
+    """What one network batch came to for one org, at one extractor version.
+
+    `readable` are its evaluations and the answers that a reading has found: others came in while it went on.
+    """
 
     run_date: date
     expected: int
     answered: int
+    readable: int
     evaluated: int
     mentioned: int
     competitors: int
@@ -109,10 +113,11 @@ def load_window(
     *,
     sandbox: bool,
     also: date | None = None,
+    found: Sequence[UUID] = (),
 ) -> list[MemberBatch]:
     """Count the network's batches from `since` on for one org, by date; simulated and real ones never together."""
     given = {"network_id": network_id, "org_id": org_id, "since": since, "also": also, "version": extractor_version}
-    return [MemberBatch(*row) for row in session.execute(_WINDOW, {**given, "sandbox": sandbox})]
+    return [MemberBatch(*row) for row in session.execute(_WINDOW, {**given, "sandbox": sandbox, "found": list(found)})]
 
 
 _EVALUATIONS = """
@@ -184,6 +189,8 @@ _WINDOW = text(
     """
     SELECT batch.run_date, count(run.question_run_id) AS expected,
         count(*) FILTER (WHERE run.status = 'answered') AS answered,
+        count(*) FILTER (WHERE evaluation.evaluation_id IS NOT NULL
+                           OR run.question_run_id = ANY(CAST(:found AS uuid[]))) AS readable,
         count(evaluation.evaluation_id) AS evaluated,
         count(*) FILTER (WHERE evaluation.mentioned) AS mentioned,
         CAST(coalesce(sum(brands.competitors), 0) AS bigint) AS competitors,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -140,7 +141,7 @@ def dead_owner() -> str:
 
 def claim_as(network: Network, reader: str, *, seconds: float) -> None:
     with network.database.transaction() as session:
-        claim(session, network.runs, Claimant(reader, brands_version(LlmSettings()), seconds, 4))
+        claim(session, network.runs, Claimant(reader, brands_version(LlmSettings()), seconds, 4, datetime.now(UTC)))
 
 
 async def until_asked(llm: ScriptedLlm) -> None:
@@ -296,6 +297,29 @@ def test_another_version_replaces_the_brands(database: Database, sandbox: Runnin
     assert {row.name for row in rows(database, AnswerBrand)} == {"Trane", "Carrier"}
     assert [call.model for call in rows(database, LlmCallRow)] == ["gpt-6-luna", "gpt-6-sol"]
     assert len(rows(database, OrgEval)) == 2
+
+
+def test_two_versions_side_by_side_do_not_replace_each_others_brands_for_ever(
+    database: Database, sandbox: RunningSandbox
+) -> None:
+    network = seed(database, [ABSENT])
+    in_process(network, sandbox, Process.evaluate_all)
+    now = datetime.now(UTC)
+    began_before = Claimant("old", "older version", 60, 4, now - timedelta(hours=1))
+    began_after = Claimant("new", "newer version", 60, 4, now + timedelta(minutes=1))
+    with database.transaction() as session:
+        assert set(claim(session, network.runs, began_before).read) == set(network.runs)
+        assert claim(session, network.runs, began_after).taken == set(network.runs)
+
+
+def test_who_reads_by_rule_alone_leaves_the_brands_to_others(database: Database, sandbox: RunningSandbox) -> None:
+    network = seed(database, [ABSENT], OTHERS[:3])
+    first, by_rule, last = (replace(network, profiles=[profile]) for profile in network.profiles)
+    in_process(first, sandbox, Process.evaluate_all)
+    (profile,) = by_rule.profiles
+    asyncio.run(evaluate_stored(database, None, profile, network.batch_id, network.runs, chunk=25, answers_per_call=1))
+    (counts,) = in_process(last, sandbox, Process.evaluate_all, reader="two")
+    assert (counts.evaluated, counts.competitors, counts.llm_calls) == (1, 2, 0)
 
 
 def test_several_answers_share_calls_of_either_kind(database: Database, sandbox: RunningSandbox) -> None:

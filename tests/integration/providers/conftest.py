@@ -18,6 +18,7 @@ from sandbox.server import RunningSandbox, serve_in_thread
 from tests.support.billing import open_batch
 from tests.support.seed import seed_org
 from visibility.collection import AnswerCollector
+from visibility.providers.limits import Limiter
 from visibility.settings import BrightDataSettings
 from visibility.store.database import Database
 
@@ -52,6 +53,7 @@ class Shop:
         max_attempts: int = 4,
         database: Database | None = None,
         is_alive: Callable[[str], bool | None] = lambda submitter: None,
+        limiter: Limiter | None = None,
         **changes: Any,
     ) -> AsyncIterator[AnswerCollector]:
         made = AnswerCollector(
@@ -60,6 +62,7 @@ class Shop:
             max_attempts=max_attempts,
             submitter=submitter or f"submitter-{uuid4().hex}",
             is_alive=is_alive,
+            limiter=limiter,
         )
         try:
             yield made

@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.server import RunningSandbox, serve_in_thread
 from tests.integration.providers.conftest import Shop
+from visibility.providers.limits import ProcessLimits
 from visibility.store.database import Database
 
 MODELS = ("chatgpt", "gemini")
@@ -36,6 +37,15 @@ async def test_two_engines_and_two_askers_never_have_more_jobs_running_than_allo
     await ask(narrow_shop, batches=2, max_running_jobs=1)
     assert narrow_shop.totals()["jobs"] == 4
     assert refusals(narrow_shop.sandbox) == 0
+
+
+async def test_two_collectors_with_one_limiter_keep_to_it_together(narrow_shop: Shop) -> None:
+    limiter = ProcessLimits(narrow_shop.settings(max_running_jobs=1))
+    batch_ids = [narrow_shop.open_batch() for _ in range(2)]
+    async with narrow_shop.collector(limiter=limiter) as one, narrow_shop.collector(limiter=limiter) as other:
+        await asyncio.gather(one.ask(batch_ids[0], "chatgpt"), other.ask(batch_ids[1], "chatgpt"))
+    assert (narrow_shop.totals()["jobs"], refusals(narrow_shop.sandbox)) == (2, 0)
+    narrow_shop.check_complete(*batch_ids)
 
 
 async def test_without_the_limit_the_vendor_would_refuse(narrow_shop: Shop) -> None:

@@ -78,11 +78,22 @@ def test_a_day_that_could_not_be_read_fails_the_reading_however_long_the_window(
         org = seed_org(session, network_id=network)
         for run in asked(session, network, SINCE, 20):
             read_for(session, run, org)
-        asked(session, network, NEXT, 2)
-        summary = summarised(session, opened(session, org))
+        unread = MissingBatch(UUID(int=1), NEXT, tuple(asked(session, network, NEXT, 2)[:2]), 0)
+        summary = summarised(session, opened(session, org, unread))
     assert summary.coverage == pytest.approx(20 / 22)
     with pytest.raises(BatchFailed, match="2025-11-02: Only 0 of 2 answers could be read"):
         summary.raise_if_failed()
+
+
+def test_answers_that_came_in_while_others_were_read_do_not_fail_the_reading(database: Database) -> None:
+    with database.transaction() as session:
+        network = seed_network(session, questions=20)
+        org = seed_org(session, network_id=network)
+        found = asked(session, network, NEXT, 20)[:4]
+        for run in found:
+            read_for(session, run, org)
+        summary = summarised(session, opened(session, org, MissingBatch(UUID(int=1), NEXT, tuple(found), 0)))
+    assert (summary.status, summary.answered, summary.evaluated) == ("completed", 20, 4)
 
 
 def test_nothing_asked_is_a_completed_reading_without_a_rate(database: Database) -> None:

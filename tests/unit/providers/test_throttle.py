@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from visibility.providers.brightdata import throttle as module
-from visibility.providers.brightdata.throttle import Budget, Throttle, Withheld
+from visibility.providers.brightdata.throttle import Budget, Room, Throttle, Withheld
 
 
 class Clock:
@@ -114,3 +114,19 @@ async def test_a_submission_that_was_not_sent_is_not_counted(clock: Clock) -> No
         await budget.spend()
         budget.give_back()
     assert clock.slept == []
+
+
+async def test_room_holds_so_much_at_a_time_and_larger_things_alone() -> None:
+    room, held, most = Room(10), 0, 0
+
+    async def work(pieces: int) -> None:
+        nonlocal held, most
+        async with room.hold(pieces):
+            held += pieces
+            most = max(most, held)
+            assert held <= 10 or held == pieces
+            await asyncio.sleep(0.001)
+            held -= pieces
+
+    await asyncio.wait_for(asyncio.gather(*(work(pieces) for pieces in (4, 4, 4, 25, 1, 10, 3) * 3)), 5)
+    assert (held, most) == (0, 25)

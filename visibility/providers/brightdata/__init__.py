@@ -8,4 +8,5 @@ refusals   which inputs a 400 is about
 jobs       the state machine of one job, from the claim to the stored answers
 lookup     whose is a snapshot whose id was lost
 filling    which question runs travel in one job
+outages    an engine whose jobs keep failing gets a pause
 """

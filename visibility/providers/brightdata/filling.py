@@ -2,6 +2,12 @@
 
 An asker leaves a ticket; the filler of its engine waits until the tickets fill a job or have lingered long
 enough, claims their runs in one statement, and starts the job. Every asker hears of the jobs its runs are in.
+
+Askers take turns: whoever has had its share of a job and wants more goes behind the others, so that an asker with
+thousands of runs delays one with a few by a part of a job. A share is as large as what most askers want of an engine,
+so that these stay in one job: it is then bought, stored and read at once.
+
+Of what waits nothing is held in memory but a ticket per asker: question runs are claimed when their job may start.
 """
 
 from __future__ import annotations
@@ -16,8 +22,11 @@ from uuid import UUID
 from visibility.domain import QuestionRun
 from visibility.errors import RetryableError
 from visibility.providers.brightdata.job import JobOutcome
-from visibility.providers.brightdata.throttle import Budget
+from visibility.providers.brightdata.outages import Outages
+from visibility.providers.limits import Limiter
 from visibility.store.runs import Pair
+
+TURN = 60  # runs of one asker in a job before the others have their turn
 
 JobTask = asyncio.Task[JobOutcome]
 Claim = Callable[[Sequence[Pair], Collection[UUID]], Awaitable[tuple[UUID, list[QuestionRun]]]]
@@ -80,8 +89,8 @@ class Ticket:
 class Limits:
     """What all fillers of an account share, and how full and how old a job may get before it starts."""
 
-    running_jobs: asyncio.Semaphore
-    budget: Budget
+    limiter: Limiter
+    outages: Outages
     max_inputs: int
     linger_seconds: float
 
@@ -89,7 +98,8 @@ class Limits:
 class Filler:
     """One per engine; works only while there are tickets."""
 
-    def __init__(self, limits: Limits, claim: Claim, start: Start) -> None:
+    def __init__(self, provider: str, limits: Limits, claim: Claim, start: Start) -> None:
+        self._provider = provider
         self._limits = limits
         self._claim = claim
         self._start = start
@@ -97,6 +107,7 @@ class Filler:
         self._tickets: list[Ticket] = []  # of those, the ones with runs still to be claimed
         self._more = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._jobs: set[asyncio.Task[None]] = set()
 
     def add(self, ticket: Ticket) -> None:
         """Take a ticket; the filler calls its `claimed` when all its runs are in jobs."""
@@ -124,10 +135,11 @@ class Filler:
                 tickets.remove(ticket)
 
     async def close(self) -> None:
-        """Stop claiming."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        """Stop claiming, and give back what was held for running jobs."""
+        tasks = [*self._jobs] if self._work is None else [self._work, *self._jobs]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fill(self) -> None:
         try:
@@ -143,7 +155,7 @@ class Filler:
     async def _linger(self) -> None:
         """Wait for more tickets until a job is full or the oldest ticket has waited long enough."""
         while self._tickets and sum(ticket.wanted for ticket in self._tickets) < self._limits.max_inputs:
-            left = self._tickets[0].since + self._limits.linger_seconds - time.monotonic()
+            left = min(ticket.since for ticket in self._tickets) + self._limits.linger_seconds - time.monotonic()
             if left <= 0:
                 return
             self._more.clear()
@@ -153,22 +165,50 @@ class Filler:
                 return
 
     async def _fill_one(self) -> None:
-        """Claim as late as possible: when the vendor may be called at once, so that a claimed job is never idle."""
-        await self._limits.running_jobs.acquire()
-        task: JobTask | None = None
+        """Fill one job; return when its runs are claimed, while the job goes on."""
+        await self._limits.outages.trial_ended(self._provider)
+        claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        job = asyncio.create_task(self._hold(claimed))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        await claimed
+
+    async def _hold(self, claimed: asyncio.Future[None]) -> None:
+        """Hold what a job needs while it runs; until `claimed` is set an error is the filler's."""
         try:
-            await self._limits.budget.spend()
-            tickets = list(self._tickets)
-            job_id, runs = await self._claim_for(tickets)
-            if runs:
-                task = self._start(job_id, runs)
-                task.add_done_callback(lambda _: self._limits.running_jobs.release())
-            else:
-                self._limits.budget.give_back()
+            async with self._limits.limiter.running_job(self._provider):
+                job = await self._start_one()
+                if not claimed.done():
+                    claimed.set_result(None)
+                if job is not None:
+                    await asyncio.wait([job])
+        except Exception as error:
+            if claimed.done():
+                raise
+            claimed.set_exception(error)
         finally:
-            if task is None:
-                self._limits.running_jobs.release()
+            claimed.cancel()  # no effect when it is set
+
+    async def _start_one(self) -> JobTask | None:
+        """Claim as late as possible: when the vendor may be called at once, so that a claimed job is never idle."""
+        await self._limits.limiter.submission(self._provider)
+        tickets = self._next_in_turn()
+        job_id, runs = await self._claim_for(tickets)
+        task = self._start(job_id, runs) if runs else None
+        if task is None:
+            self._limits.limiter.not_submitted(self._provider)
         self._hand_out(tickets, runs, task)
+        return task
+
+    def _next_in_turn(self) -> list[Ticket]:
+        """Return as many tickets as could fill two jobs: others may have claimed some of their runs."""
+        chosen, missing = [], 2 * self._limits.max_inputs
+        for ticket in self._tickets:
+            chosen.append(ticket)
+            missing -= min(ticket.wanted, TURN)
+            if missing <= 0:
+                break
+        return chosen
 
     async def _claim_for(self, tickets: Sequence[Ticket]) -> tuple[UUID, list[QuestionRun]]:
         excluded = frozenset[UUID]().union(*(ticket.excluded for ticket in tickets))
@@ -179,10 +219,15 @@ class Filler:
         counts = Counter((run.batch_id, run.model) for run in runs)
         is_full = len(runs) >= self._limits.max_inputs
         for ticket in tickets:
-            if task is not None and counts[ticket.pair]:
+            taken = counts[ticket.pair]
+            if task is not None and taken:
                 ticket.expect(task)
-                ticket.wanted -= counts[ticket.pair]
+                ticket.wanted -= taken
+            waits = ticket in self._tickets
             if not is_full or ticket.wanted <= 0:
-                if ticket in self._tickets:
+                if waits:
                     self._tickets.remove(ticket)
                 ticket.claimed()
+            elif waits and taken >= TURN:
+                self._tickets.remove(ticket)
+                self._tickets.append(ticket)

@@ -50,12 +50,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How a job ended; `answered` by batch and model, also when another process has stored the answers."""
+    """How a job ended; `answered` by batch and model, also when another process has stored the answers.
+
+    `failed_by_engine`: the vendor did not take the job, failed it, or did not answer in time.
+    """
 
     job_id: UUID
     ended: Ending
     runs: tuple[QuestionRun, ...]
     answered: Mapping[Pair, Sequence[UUID]] = field(default_factory=dict)
+    failed_by_engine: bool = False
 
 
 def answered_in(stored: Iterable[Stored]) -> dict[Pair, list[UUID]]:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import stamina
@@ -26,9 +28,11 @@ from visibility.providers.brightdata.client import BrightDataClient, SnapshotGon
 from visibility.providers.brightdata.engines import Engine, inputs_of
 from visibility.providers.brightdata.job import Ending, Job, JobOutcome, answered_in
 from visibility.providers.brightdata.lookup import ENDED_WITHOUT_RECORDS, Unresolved
-from visibility.providers.brightdata.records import Result, read_records
+from visibility.providers.brightdata.outages import DOWN, DOWN_MESSAGE, EngineDown, Outages
+from visibility.providers.brightdata.records import read_portions
 from visibility.providers.brightdata.submission import Submission, SubmissionLost, is_under_way
-from visibility.providers.brightdata.throttle import Budget, Withheld
+from visibility.providers.brightdata.throttle import Room, Withheld
+from visibility.providers.limits import Limiter
 from visibility.settings import BrightDataSettings
 from visibility.store import jobs as store
 from visibility.store import runs as run_store
@@ -40,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 NO_ANSWER = (RateLimited, ProviderUnavailable, UnreadableReply)
 CANCEL_ATTEMPTS = 3
+MOST_RECORDS_HELD = 1000  # of all jobs together between fetching and storing: some 10 MB as text, 50 MB as objects
 LEAST_POLLS = 3  # a job found again after its deadline gets these before it is cancelled
 
 
@@ -52,7 +57,7 @@ class JobRunner:
         client: BrightDataClient,
         settings: BrightDataSettings,
         engines: dict[str, Engine],
-        budget: Budget,
+        limiter: Limiter,
         submitter: str,
         is_alive: Callable[[str], bool | None],
         on_release: Callable[[Sequence[QuestionRun]], None],
@@ -61,7 +66,9 @@ class JobRunner:
         self._client = client
         self._settings = settings
         self._engines = engines
-        self.submission = Submission(database, client, settings, budget, submitter, on_release)
+        self.submission = Submission(database, client, settings, limiter, submitter, on_release)
+        self.outages = Outages(settings)
+        self._room = Room(MOST_RECORDS_HELD)
         self._is_alive = is_alive
         self.refusal: ProviderRefused | None = None
 
@@ -69,11 +76,19 @@ class JobRunner:
         """Submit a job that was claimed just now and see it through."""
         deadline = time.monotonic() + self._settings.deadline_seconds
         job = Job(job_id, engine, inputs_of(runs), deadline, submitted_from=datetime.now(UTC))
+        running = self._run(job)
         try:
-            with self.submission.under_way(job_id):
+            return await self.outages.watched(engine.provider, running)
+        except EngineDown:
+            running.close()
+            return await self._not_accepted(job, DOWN, DOWN_MESSAGE)
+
+    async def _run(self, job: Job) -> JobOutcome:
+        try:
+            with self.submission.under_way(job.job_id):
                 ended = await self._submit(job)
         except SubmissionLost:
-            return await self.resume(job_id)
+            return await self.resume(job.job_id)
         return ended or await self._collect(job)
 
     async def resume(self, job_id: UUID) -> JobOutcome:
@@ -123,15 +138,19 @@ class JobRunner:
             await self.submission.submit(job)
         except Unresolved as error:
             self._note_refusal(error.__cause__)
-            return await self._leave(job, error.message)
+            return await self._leave(job, error.message, failed_by_engine=self.refusal is None)
         except (*NO_ANSWER, FatalError) as error:
             self._note_refusal(error)
             logger.warning("job_not_accepted job_id=%s reason=%s", job.job_id, error.code)
             code = "provider_unavailable" if isinstance(error, UnreadableReply) else error.code
-            submitter = self.submission.submitter
-            await self._database.run(store.fail_unsubmitted, job.job_id, submitter, code, error.message)
-            return self._outcome(job, "postponed")
+            down = isinstance(error, ProviderUnavailable | UnreadableReply)
+            return await self._not_accepted(job, code, error.message, failed_by_engine=down)
         return None if job.snapshot_id else await self._give_up(job)
+
+    async def _not_accepted(self, job: Job, code: str, message: str, *, failed_by_engine: bool = False) -> JobOutcome:
+        """Close a job that the vendor did not accept: its runs fail and get their attempt back."""
+        await self._database.run(store.fail_unsubmitted, job.job_id, self.submission.submitter, code, message)
+        return self._outcome(job, "postponed", failed_by_engine=failed_by_engine)
 
     async def _recover(self, job: Job, from_submitter: str) -> JobOutcome | None:
         submitter = self.submission.submitter
@@ -172,7 +191,8 @@ class JobRunner:
                 self._note_refusal(error)
                 return await self._leave(job, error.message)
             if failed >= self._settings.max_failed_polls:
-                return await self._leave(job, "Bright Data does not answer; the job is fetched later.")
+                message = "Bright Data does not answer; the job is fetched later."
+                return await self._leave(job, message, failed_by_engine=True)
             if job.expired:
                 return await self._expire(job)
             await self._pause(job)
@@ -191,19 +211,21 @@ class JobRunner:
     async def _take(self, job: Job) -> JobOutcome | None:
         """Fetch and store a ready job; None while its records are being built or arrive cut off."""
         assert job.snapshot_id is not None
-        try:
-            records = await self._client.fetch(job.snapshot_id)
-        except UnreadableReply:
-            records = None
-        if records is not None:
-            results = read_records(job.engine.provider, job.inputs, records, self._settings.price_per_record_usd)
-            return await self._store(job, results)
+        async with self._room.hold(len(job.inputs)):
+            try:
+                records = await self._client.fetch(job.snapshot_id)
+            except UnreadableReply:
+                records = None
+            if records is not None:
+                return await self._store(job, records)
         if not job.kept_ready:
             job.kept_ready = await self._database.run(store.mark_ready, job.job_id)
         return None
 
-    async def _store(self, job: Job, results: list[Result]) -> JobOutcome:
-        stored = await self._database.insist(store.finish, job.job_id, results)
+    async def _store(self, job: Job, records: list[Any]) -> JobOutcome:
+        price = self._settings.price_per_record_usd
+        portions = partial(read_portions, job.engine.provider, job.inputs, records, price)
+        stored = await self._database.insist(store.finish, job.job_id, portions)
         if not stored:  # another process was first
             stored = await self._database.run(run_store.statuses_of_job, job.job_id)
         logger.info("job_fetched job_id=%s inputs=%s", job.job_id, len(job.inputs))
@@ -237,14 +259,14 @@ class JobRunner:
     async def _fail(self, job: Job, status: str, code: str, message: str) -> JobOutcome:
         logger.warning("job_failed job_id=%s reason=%s", job.job_id, code)
         if await self._database.run(store.fail, job.job_id, status, code, message):
-            return self._outcome(job, "failed")
+            return self._outcome(job, "failed", failed_by_engine=True)
         return self._outcome(job, "returned", await self._database.run(run_store.statuses_of_job, job.job_id))
 
-    async def _leave(self, job: Job, message: str) -> JobOutcome:
+    async def _leave(self, job: Job, message: str, *, failed_by_engine: bool = False) -> JobOutcome:
         """Leave a job open, with its runs asked: a later pass re-attaches, nobody buys again."""
         logger.warning("job_left_open job_id=%s", job.job_id)
         await self._database.run(store.note, job.job_id, message)
-        return self._outcome(job, "postponed")
+        return self._outcome(job, "postponed", failed_by_engine=failed_by_engine)
 
     async def _pause(self, job: Job) -> None:
         left = job.deadline - time.monotonic()
@@ -255,8 +277,10 @@ class JobRunner:
         if isinstance(error, ProviderRefused):
             self.refusal = error
 
-    def _outcome(self, job: Job, ended: Ending, stored: list[Stored] | None = None) -> JobOutcome:
-        return JobOutcome(job.job_id, ended, job.runs, answered_in(stored or ()))
+    def _outcome(
+        self, job: Job, ended: Ending, stored: list[Stored] | None = None, *, failed_by_engine: bool = False
+    ) -> JobOutcome:
+        return JobOutcome(job.job_id, ended, job.runs, answered_in(stored or ()), failed_by_engine)
 
 
 def pause_seconds(elapsed_seconds: float, poll_seconds: float) -> float:

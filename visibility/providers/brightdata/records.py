@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ ERROR_CODES = frozenset(
     {"dead_page", "bad_input", "blocked", "crawl_error", "parse_error", "no_peers", "content_refused"}
 )
 LONGEST_MESSAGE = 300
+PORTION = 250  # results that are in memory at a time, beside the vendor's records
 
 
 def read_records(provider: str, inputs: Sequence[JobInput], records: Sequence[Any], price_usd: Decimal) -> list[Result]:
@@ -28,8 +29,17 @@ def read_records(provider: str, inputs: Sequence[JobInput], records: Sequence[An
 
     Of several records for one input the first with an answer counts. Records nobody asked for are ignored.
     """
+    return [result for portion in read_portions(provider, inputs, records, price_usd) for result in portion]
+
+
+def read_portions(
+    provider: str, inputs: Sequence[JobInput], records: Sequence[Any], price_usd: Decimal
+) -> Iterator[list[Result]]:
+    """Yield the results of `read_records` in portions, each read when it is asked for."""
     joined = join(inputs, [record for record in records if isinstance(record, dict)])
-    return [_best(provider, entry.run_id, joined.get(entry.run_id, ()), price_usd) for entry in inputs]
+    for start in range(0, len(inputs), PORTION):
+        portion = inputs[start : start + PORTION]
+        yield [_best(provider, entry.run_id, joined.get(entry.run_id, ()), price_usd) for entry in portion]
 
 
 def echoed_ids(records: Iterable[Any]) -> set[UUID]:

@@ -22,7 +22,8 @@ from visibility.providers.brightdata.engines import unaskable
 from visibility.providers.brightdata.job import Job
 from visibility.providers.brightdata.lookup import Lookup, Unresolved
 from visibility.providers.brightdata.refusals import refused_inputs
-from visibility.providers.brightdata.throttle import Budget, Withheld
+from visibility.providers.brightdata.throttle import Withheld
+from visibility.providers.limits import Limiter
 from visibility.settings import BrightDataSettings
 from visibility.store import jobs, runs
 from visibility.store.database import Database
@@ -61,14 +62,14 @@ class Submission:
         database: Database,
         client: BrightDataClient,
         settings: BrightDataSettings,
-        budget: Budget,
+        limiter: Limiter,
         submitter: str,
         on_release: Callable[[Sequence[QuestionRun]], None],
     ) -> None:
         self._database = database
         self._client = client
         self._settings = settings
-        self._budget = budget
+        self._limiter = limiter
         self._lookup = Lookup(database, client, settings)
         self._breakers = AsyncCircuitBreakerFactory(
             BREAKER_THRESHOLD,
@@ -159,7 +160,7 @@ class Submission:
 
     async def _prepare_another(self, job: Job) -> None:
         """Wait until another submission is allowed, and make sure that the job is still ours to submit."""
-        await self._budget.spend()
+        await self._limiter.submission(job.engine.provider)
         await self._client.submissions.patience()
         await self._sign_of_life(job)
 

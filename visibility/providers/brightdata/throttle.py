@@ -52,6 +52,28 @@ class Budget:
             self._spent.pop()
 
 
+class Room:
+    """Holds work back when the pieces of all work in memory would get too many; work with more than that goes alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def hold(self, pieces: int) -> AsyncIterator[None]:
+        """Hold so many pieces while the body runs."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._held or self._held + pieces <= self._most)
+            self._held += pieces
+        try:
+            yield
+        finally:
+            self._held -= pieces
+            async with self._changed:
+                self._changed.notify_all()
+
+
 class Throttle:
     """The discipline of one kind of call after 429; at most `most_at_once` are under way at any time."""
 

@@ -23,7 +23,8 @@ class Batch(Base):
         Index(
             "uq_evaluation_batches_owner_date", "scope", text("coalesce(org_id, network_id)"), "run_date", unique=True
         ),
-        Index("ix_evaluation_batches_running", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        Index("ix_evaluation_batches_created", "created_at"),
+        Index("ix_evaluation_batches_leased", "lease_expires_at", postgresql_where=text("lease_owner IS NOT NULL")),
     )
     batch_id: Mapped[UUID] = key()
     scope: Mapped[str]

@@ -1,0 +1,42 @@
+"""Read the schedules and publish what a week asks and costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from tasks.artifacts import shown_if_possible
+from tasks.resources import current
+from tasks.retries import is_retryable
+from visibility.load_display import day_rows, load_as_markdown, load_headline
+from visibility.load_report import LoadReport, expected_costs, load_report_of
+
+
+@task(
+    name="report load", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=is_retryable, cache_policy=NO_CACHE
+)
+async def report_load() -> LoadReport:
+    """Report on the schedules as they are now; publish the table of weekdays and the Markdown page.
+
+    Raises ConfigurationError for an unknown model or a partner's impossible price.
+    """
+    resources = current()
+    report = await resources.database.run(
+        load_report_of,
+        expected_costs(resources.settings),
+        replicates=resources.settings.replicates,
+        report_date=datetime.now(UTC).date(),
+        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+    )
+    described = load_headline(report)
+    get_run_logger().info("%s", described)
+    async with shown_if_possible():
+        await acreate_table_artifact(day_rows(report), key="load-report-weekdays", description=described)
+        await acreate_markdown_artifact(load_as_markdown(report), key="load-report", description=described)
+    return report
