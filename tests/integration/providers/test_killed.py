@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -26,6 +27,7 @@ TROUBLE = (
     {"on": "trigger", "nth": 1, "fault": "no_peers", "records": [2]},
     {"on": "trigger", "nth": 2, "fault": "not_ready_after_ready"},
 )
+CHAOS_ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))  # `make chaos` sets more
 SHARDS = 6
 
 
@@ -66,7 +68,7 @@ async def test_killed_again_and_again_at_random_steps_it_ends_all_the_same(shop:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1))
+@pytest.mark.parametrize("seed", range(CHAOS_ROUNDS))
 def test_a_real_process_is_killed_at_random_steps(shop: Shop, database_url: str, seed: int) -> None:
     chance = random.Random(100 + seed)
     batch_id = disturbed_batch(shop)
