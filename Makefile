@@ -40,7 +40,7 @@ test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no k
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about 40 minutes)
-	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) $(ARGS)
+	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) tests/integration/providers/test_killed.py $(ARGS)
 
 check: .venv/ready ## Format, lint, types, import rules, function and file lengths
 	$(BIN)/ruff format --check .
