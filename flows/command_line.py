@@ -125,7 +125,9 @@ def _run(job: Job, load: Callable[[], Callable[[], Awaitable[Result]]]) -> Resul
     start = load()
 
     async def run() -> Result:
-        async with resources.opened(job.settings, reads=job.needs_keys):
+        linger = None if job.shares_jobs else 0
+        needs = {"asks": job.work == "asks", "reads": job.work != "looks"}
+        async with resources.opened(job.settings, linger_seconds=linger, **needs):
             return await start()
 
     # hooks run outside of the flow run: Prefect would warn that their log lines have no place in the UI

@@ -29,7 +29,7 @@ def report_load_of_the_week(as_json: AsJson = False) -> None:
     setting is wrong; 130 stopped with Ctrl-C.
     """
     with refusing(as_json):
-        job = prepare(lambda session: Subject(EVERYBODY, {}), NOBODY_IS_ASKED, needs_keys=False)
+        job = prepare(lambda session: Subject(EVERYBODY, {}), NOBODY_IS_ASKED, work="looks")
     report = run_flow(job, _flow, as_json)
     show(report, partial(_page, job.api_url), as_json)
 

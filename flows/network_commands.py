@@ -110,7 +110,7 @@ def evaluate_member(
         if org_id is None:
             raise InvalidInput("Name the organisation: --org-id UUID.")
         vendors = vendors_of(context, sandbox, time_scale, sandbox_url)
-        job = prepare(partial(_find_member, org_id, network_id), vendors)
+        job = prepare(partial(_find_member, org_id, network_id), vendors, work="reads")
     summary = run_flow(job, partial(_network_org_missing, job, network_id, since, triggered_by), as_json)
     show(summary, partial(_member_page, job.api_url), as_json)
 
@@ -154,10 +154,9 @@ def _network_org_missing(
 def _network_page(api_url: str, summary: NetworkSummary) -> None:
     from visibility.network_display import print_network_summary
 
-    queries = {
-        "rows": f"select * from network_org_evals where batch_id = '{summary.batch_id}'",
-        "one member again": f"python -m flows.network_org_missing --network-id {summary.network_id} --org-id …",
-    }
+    again = f"python -m flows.network_org_missing{' --sandbox' if summary.sandbox else ''} --org-id …"
+    rows = f"select * from network_org_evals where batch_id = '{summary.batch_id}'"
+    queries = {"rows": rows, "one member again": again}
     print_network_summary(summary, next_steps(summary.flow_run_id, api_url, queries))
 
 

@@ -48,8 +48,8 @@ async def network_questions(
     Raises InvalidInput for an unknown network, InsufficientCredits before anything is asked, BatchFailed when too
     few answers came back or too many members could not be evaluated. What was answered is kept in any case.
     """
+    await check_spawn(spawn)
     async with alerting(f"questions of network {network_id}") as problems, resources.opened():
-        await check_spawn(spawn)
         today = datetime.now(UTC).date()
         key = BatchKey("network", network_id, check_run_date(run_date or today, today))
         batch = await open_batch(key, triggered_by, user_id)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from visibility.errors import ConfigurationError, InvalidInput
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from visibility.settings import Settings
 
 World = dict[str, Any]
+Work = Literal["asks", "reads", "looks"]
+"""Which keys a command needs: of vendors and LLM to ask, of the LLM to read stored answers, none to look."""
 
 EVERYBODY = UUID(int=0)  # the subject of what is about no org or network in particular
 
@@ -46,26 +48,32 @@ class Subject:
 class Job:
     """What is to be done with which settings, and the Prefect API that the run reports to.
 
-    `needs_keys` is False for what neither asks nor reads.
+    `shares_jobs`: questions of several owners wait for each other, to travel in common vendor jobs.
     """
 
     subject_id: UUID
     settings: Settings
     api_url: str
-    needs_keys: bool = True
+    work: Work = "asks"
+    shares_jobs: bool = False
 
 
 def prepare(
-    find: Callable[[Session], Subject], vendors: Vendors, *, file: Path | None = None, needs_keys: bool = True
+    find: Callable[[Session], Subject],
+    vendors: Vendors,
+    *,
+    file: Path | None = None,
+    work: Work = "asks",
+    shares_jobs: bool = False,
 ) -> Job:
     """Check everything that can be wrong, cheap things first, then start what does not run yet.
 
     `file` is what `find` loads: nothing of it stays when `find` refuses. Raises VisibilityError with one sentence.
     """
-    settings = _settings(vendors, needs_keys)
+    settings = _settings(vendors, work)
     subject = _found(settings, find, file)
     settings = _connect_vendors(settings, subject, vendors) if vendors.sandbox else settings
-    return Job(subject.subject_id, settings, _connect_prefect(settings), needs_keys)
+    return Job(subject.subject_id, settings, _connect_prefect(settings), work, shares_jobs)
 
 
 def chosen(ids: Sequence[UUID], names: Sequence[str], wanted: UUID | None, file: Path, kind: str, hint: str) -> UUID:
@@ -100,7 +108,7 @@ def world_of_network(session: Session, network: Network) -> World:
     return {"networks": [{"questions": questions, "orgs": orgs}]} if orgs else {}
 
 
-def _settings(vendors: Vendors, needs_keys: bool) -> Settings:
+def _settings(vendors: Vendors, work: Work) -> Settings:
     """Read the settings, with the registered blocks when they are named; check keys, models and sandbox."""
     from visibility.settings import read_settings
 
@@ -112,8 +120,8 @@ def _settings(vendors: Vendors, needs_keys: bool) -> Settings:
         return settings
     if settings.blocks:
         settings = _settings_from_blocks(settings)
-    if needs_keys:
-        settings.require_keys()
+    if work != "looks":
+        settings.require_keys(asks=work == "asks")
         _check_llm(settings)
     return settings
 

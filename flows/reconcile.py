@@ -33,7 +33,10 @@ async def reconcile(dry_run: bool = False) -> ReconcileSummary:
     What cannot be done is told in one alert and tried again the next time, except a batch that fails: it stays failed
     until somebody starts it.
     """
-    async with alerting("reconcile") as problems, resources.opened(linger_seconds=None):
+    async with (
+        alerting("reconcile") as problems,
+        resources.opened(linger_seconds=None, asks=not dry_run, reads=not dry_run),
+    ):
         left = await find_left_work()
         if dry_run or left.nothing:
             return await summarise(left.window, left.actions, dry_run=dry_run)

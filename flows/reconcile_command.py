@@ -52,7 +52,7 @@ def finish_what_was_left(
     """
     with refusing(as_json):
         vendors = vendors_of(context, sandbox, time_scale, sandbox_url)
-        job = prepare(partial(_find, sandbox), vendors)
+        job = prepare(partial(_find, sandbox), vendors, work="looks" if dry_run else "asks", shares_jobs=True)
     summary = run_flow(job, partial(_flow, dry_run), as_json)
     show(summary, partial(_page, job.api_url), as_json)
 

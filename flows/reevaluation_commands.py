@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
     from visibility.reevaluation import ReevaluationSummary
 
-Since: TypeAlias = Annotated[date | None, day_option("UTC date of the oldest batch that is read again.")]
-Until: TypeAlias = Annotated[date | None, day_option("UTC date of the newest batch that is read again.")]
+Since: TypeAlias = Annotated[
+    date | None, day_option("UTC date of the oldest batch that is read again; by default 30 days before the newest.")
+]
+Until: TypeAlias = Annotated[
+    date | None, day_option("UTC date of the newest batch that is read again; by default today.")
+]
 
 
 def org_reevaluation_command() -> NoReturn:
@@ -68,7 +72,7 @@ def reevaluate_org(
             raise InvalidInput("Name the organisation: --org-id UUID.")
         _check_period(since, until)
         vendors = vendors_of(context, sandbox, time_scale, sandbox_url)
-        job = prepare(partial(_find_org, org_id), vendors)
+        job = prepare(partial(_find_org, org_id), vendors, work="reads")
     summary = run_flow(job, partial(_org_reevaluation, job, since, until), as_json)
     show(summary, partial(_page, job.api_url), as_json)
 
@@ -95,7 +99,7 @@ def reevaluate_network(
             raise InvalidInput("Name the network: --network-id UUID.")
         _check_period(since, until)
         vendors = vendors_of(context, sandbox, time_scale, sandbox_url)
-        job = prepare(partial(_find_network, network_id), vendors)
+        job = prepare(partial(_find_network, network_id), vendors, work="reads")
     summary = run_flow(job, partial(_network_reevaluation, job, since, until), as_json)
     show(summary, partial(_page, job.api_url), as_json)
 

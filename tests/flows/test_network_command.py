@@ -99,6 +99,15 @@ def test_who_is_unknown_or_no_member_is_refused(simulated: Commands, database: D
     assert_refused(simulated("org again")("--org-id", UNKNOWN), f"no organisation {UNKNOWN}")
 
 
+@pytest.mark.parametrize("name", ["member", "org again"])
+def test_who_only_reads_needs_the_key_of_the_llm_and_not_that_of_a_vendor(
+    commands: Commands, name: str, database_url: str
+) -> None:
+    command = commands(name)
+    assert_refused(command("--org-id", UNKNOWN, DATABASE_URL=database_url), "OPENAI_API_KEY")
+    assert_refused(command("--org-id", UNKNOWN, OPENAI_API_KEY="key"), f"no organisation {UNKNOWN}")
+
+
 def test_a_network_is_evaluated_from_its_file_and_the_other_commands_find_nothing_left(
     simulated: Commands, database: Database, sandbox: RunningSandbox, league: Path
 ) -> None:
