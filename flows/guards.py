@@ -20,7 +20,7 @@ from tasks.batch import fail_batch, show_failed_batch
 from tasks.money import claims_of, settle_claims
 from tasks.resources import current
 from visibility.batches import OpenBatch
-from visibility.errors import LeaseLost, VisibilityError
+from visibility.errors import LeaseLost, VisibilityError, sentence_of
 from visibility.leases import kept_lease
 from visibility.networks import OpenReading
 from visibility.store.leases import HeldLease
@@ -38,9 +38,8 @@ class Problems:
         self._sentences: dict[str, list[str]] = {}
 
     def add(self, error: BaseException) -> None:
-        """Remember an error as a sentence; the text of a foreign one may quote answers or keys and stays in the log."""
-        unexpected = f"Unexpected {type(error).__name__}; the log of the flow run says more."
-        self._sentences.setdefault(str(error) if isinstance(error, VisibilityError) else unexpected, [])
+        """Remember an error as a sentence."""
+        self._sentences.setdefault(sentence_of(error), [])
 
     def take_over(self, subject: str, inner: Problems) -> None:
         """Remember the problems of a flow inside this one, which does not alert by itself."""

@@ -7,11 +7,11 @@ from uuid import UUID
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from tasks.artifacts import publish_summary
 from tasks.resources import current, preload
 from tasks.retries import is_retryable
+from tasks.running import flow_run_id
 from visibility.batches import OpenBatch
 from visibility.batches import open_batch as open_stored_batch
 from visibility.billing.settlement import settle_left
@@ -37,7 +37,7 @@ async def open_batch(key: BatchKey, triggered_by: str, user_id: str | None) -> O
         lease_seconds=resources.settings.lease_seconds,
         triggered_by=triggered_by,
         user_id=user_id,
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+        flow_run_id=flow_run_id(),
         sandbox=resources.settings.sandbox,
     )
     batch = await open_stored_batch(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from tasks.artifacts import shown_if_possible
 from tasks.resources import current
 from tasks.retries import is_retryable
+from tasks.running import flow_run_id
 from visibility.load_display import day_rows, load_as_markdown, load_headline
 from visibility.load_report import LoadReport, expected_costs, load_report_of
 
@@ -32,7 +31,7 @@ async def report_load() -> LoadReport:
         expected_costs(resources.settings),
         replicates=resources.settings.replicates,
         report_date=datetime.now(UTC).date(),
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+        flow_run_id=flow_run_id(),
     )
     described = load_headline(report)
     get_run_logger().info("%s", described)

@@ -8,13 +8,12 @@ from uuid import UUID
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from tasks.artifacts import publish_network, publish_reading
 from tasks.resources import current
 from tasks.retries import is_retryable
+from tasks.running import flow_run_id, seconds_running
 from visibility.billing.settlement import Settlement
 from visibility.display import printable
 from visibility.domain import EvaluationCounts, Member
@@ -55,7 +54,7 @@ async def find_missing(
         first_day(org, since, datetime.now(UTC).date()),
         owner=new_owner(),
         lease_seconds=resources.settings.lease_seconds,
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+        flow_run_id=flow_run_id(),
         extractor_version=resources.extractor_version,
         sandbox=resources.settings.sandbox,
         also=also,
@@ -74,8 +73,6 @@ async def summarise(
 ) -> NetworkOrgSummary:
     """Publish and return what this flow did for the org, and how the org stands since the first day."""
     resources = current()
-    context = FlowRunContext.get()
-    began = context.start_time if context else datetime.now(UTC)
     summary = await resources.database.run(
         summarise_reading,
         reading,
@@ -83,9 +80,9 @@ async def summarise(
         counts or NOTHING_READ,
         settlement,
         coverage_threshold=resources.settings.coverage_threshold,
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+        flow_run_id=flow_run_id(),
         sandbox=resources.settings.sandbox,
-        duration_seconds=(datetime.now(UTC) - began).total_seconds(),
+        duration_seconds=seconds_running(),
     )
     await publish_reading(summary)
     return summary

@@ -10,14 +10,13 @@ from uuid import UUID
 from prefect import task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from tasks.artifacts import shown_if_possible
 from tasks.resources import current
 from tasks.retries import is_retryable
-from visibility.errors import VisibilityError
+from tasks.running import flow_run_id, seconds_running
+from visibility.errors import VisibilityError, sentence_of
 from visibility.providers.brightdata.job import Ending, JobOutcome
 from visibility.reconcile import (
     Action,
@@ -84,11 +83,10 @@ def _adopted(job: LeftJob, end: JobOutcome | BaseException) -> Action:
 
 
 def sentence(error: BaseException) -> str:
-    """Say what went wrong; the text of a foreign error may quote answers or keys and stays in the log."""
-    if isinstance(error, VisibilityError):
-        return str(error)
-    get_run_logger().error("%r", error)
-    return f"Unexpected {type(error).__name__}; the log of the flow run says more."
+    """Say what went wrong; what the sentence leaves out of a foreign error is logged."""
+    if not isinstance(error, VisibilityError):
+        get_run_logger().error("%r", error)
+    return sentence_of(error)
 
 
 async def find_idle_batches(window: Window, batch_ids: Collection[UUID]) -> list[LeftBatch]:
@@ -143,14 +141,12 @@ async def release_holds(window: Window) -> list[Action]:
 
 async def summarise(window: Window, actions: Sequence[Action], *, dry_run: bool) -> ReconcileSummary:
     """Return what was done, published as one table where something was."""
-    context = FlowRunContext.get()
-    began = context.start_time if context else datetime.now(UTC)
     summary = summarise_reconcile(
         window,
         actions,
         dry_run=dry_run,
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
-        duration_seconds=(datetime.now(UTC) - began).total_seconds(),
+        flow_run_id=flow_run_id(),
+        duration_seconds=seconds_running(),
     )
     get_run_logger().info("%s", reconcile_headline(summary))
     if actions and not dry_run:

@@ -10,13 +10,13 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from tasks.artifacts import shown_if_possible
 from tasks.evaluate import read_answers
 from tasks.names import load_profile
 from tasks.resources import current
 from tasks.retries import is_retryable
+from tasks.running import flow_run_id
 from visibility import reevaluation
 from visibility.arrivals import total
 from visibility.domain import EvaluationCounts
@@ -84,7 +84,7 @@ async def reevaluate_org(window: Window, org_id: UUID) -> EvaluationCounts:
         org_id,
         window.network_id,
         seconds=resources.settings.lease_seconds,
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+        flow_run_id=flow_run_id(),
         on_wait=lambda holder: logger.info("waiting for the flow that reads for %s", org.name),
     )
     async with lease:
@@ -113,7 +113,7 @@ async def compare_versions(replay: Replay, failed: dict[str, int], duration_seco
         replay,
         failed,
         coverage_threshold=resources.settings.coverage_threshold,
-        flow_run_id=UUID(flow_run.id) if flow_run.id else None,
+        flow_run_id=flow_run_id(),
         duration_seconds=duration_seconds,
     )
     get_run_logger().info("%s", headline(summary))

@@ -182,3 +182,10 @@ class LeaseLost(VisibilityError):
     """Another flow has taken over this batch; stop working on it."""
 
     code = "lease_lost"
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return an error as a sentence; the text of a foreign one may quote answers or keys and stays in the log."""
+    if isinstance(error, VisibilityError):
+        return str(error)
+    return f"Unexpected {type(error).__name__}; the log of the flow run says more."
