@@ -14,7 +14,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
 endif
 
-CHAOS := kill.py faults.py network_kill.py network_faults.py
+CHAOS := kill.py faults.py network_kill.py network_faults.py evaluate_orgs.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-network up down test chaos check fix bench lock

@@ -127,7 +127,7 @@ def _run(job: Job, load: Callable[[], Callable[[], Awaitable[Result]]]) -> Resul
     async def run() -> Result:
         linger = None if job.shares_jobs else 0
         needs = {"asks": job.work == "asks", "reads": job.work != "looks"}
-        async with resources.opened(job.settings, linger_seconds=linger, **needs):
+        async with resources.opened(job.settings, linger_seconds=linger, patient=job.patient, **needs):
             return await start()
 
     # hooks run outside of the flow run: Prefect would warn that their log lines have no place in the UI

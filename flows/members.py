@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -15,12 +14,13 @@ from prefect.logging import get_run_logger
 from flows.guards import Problems
 from flows.member_runs import check_deployment, reason_of_run, start_runs, wait_for_runs
 from flows.network_org_missing import network_org_missing
+from flows.side_by_side import side_by_side
 from tasks.artifacts import Progress
 from tasks.network import load_members
 from tasks.resources import current
 from visibility.display import printable
 from visibility.domain import BatchKey, Member
-from visibility.errors import BatchFailed, VisibilityError
+from visibility.errors import BatchFailed, sentence_of
 from visibility.network_summary import Child, NetworkOrgSummary
 from visibility.networks import DAYS_BACK
 from visibility.store.networks import count_missing
@@ -53,27 +53,20 @@ async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems
 
 
 async def _in_this_process(key: BatchKey, members: Sequence[Member], progress: Progress) -> list[Child]:
-    limit = asyncio.Semaphore(current().settings.orgs_in_flight)
-
     async def one(member: Member) -> Child:
-        async with limit:
-            state = await network_org_missing(
-                member.org_id, key.owner_id, None, "network", key.run_date, return_state=True
-            )
-            child = await _ended(member, state)
-            await progress.advance(1)
-            get_run_logger().info("%s: %s", printable(member.name), child.reason or child.state)
-            return child
+        state = await network_org_missing(member.org_id, key.owner_id, None, "network", key.run_date, return_state=True)
+        child = await _ended(member, state)
+        await progress.advance(1)
+        get_run_logger().info("%s: %s", printable(member.name), child.reason or child.state)
+        return child
 
-    return list(await asyncio.gather(*map(one, members)))
+    return await side_by_side(members, one)
 
 
 async def _ended(member: Member, state: State[NetworkOrgSummary]) -> Child:
     """Return how a member's flow ended; what it raised is its reason."""
     result = await state.aresult(raise_on_failure=False)
-    reason = None
-    if not state.is_completed():
-        reason = str(result) if isinstance(result, VisibilityError) else f"Unexpected {type(result).__name__}."
+    reason = sentence_of(result) if isinstance(result, BaseException) else None
     return Child(
         org_id=member.org_id,
         org_name=member.name,

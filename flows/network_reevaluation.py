@@ -36,5 +36,8 @@ async def network_reevaluation(
     others alone. Raises InvalidInput for an unknown network or a window that ends before it begins, BatchFailed when
     too few answers could be read. Nothing to do is a clean finish.
     """
-    async with alerting(f"re-evaluation of network {network_id}") as problems, resources.opened(asks=False):
+    async with (
+        alerting(f"re-evaluation of network {network_id}") as problems,
+        resources.opened(asks=False, patient=True),
+    ):
         return (await reevaluate("network", network_id, since, until, problems)).raise_if_failed()

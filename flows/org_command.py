@@ -28,7 +28,7 @@ from flows.command_line import (
     show,
     vendors_of,
 )
-from flows.preparation import Job, Subject, chosen, prepare, world_of_org
+from flows.preparation import Job, Subject, chosen, prepare, world_of_orgs
 from visibility.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _find(org_file: Path | None, org_id: UUID | None, session: Session) -> Subje
         hint = hint if found.network_ids else "Add one under `orgs`."
         org_id = chosen(found.org_ids, found.org_names, org_id, org_file, "organisation", hint)
     assert org_id is not None
-    return Subject(org_id, world_of_org(load_org(session, org_id)))
+    return Subject(org_id, world_of_orgs([load_org(session, org_id)]))
 
 
 def _flow(

@@ -33,5 +33,5 @@ async def org_reevaluation(org_id: UUID, since: date | None = None, until: date 
     Raises InvalidInput for an unknown org or a window that ends before it begins, BatchFailed when too few answers
     could be read; those that could not keep their old findings. Nothing to do is a clean finish.
     """
-    async with alerting(f"re-evaluation of {org_id}") as problems, resources.opened(asks=False):
+    async with alerting(f"re-evaluation of {org_id}") as problems, resources.opened(asks=False, patient=True):
         return (await reevaluate("org", org_id, since, until, problems)).raise_if_failed()

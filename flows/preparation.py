@@ -48,7 +48,8 @@ class Subject:
 class Job:
     """What is to be done with which settings, and the Prefect API that the run reports to.
 
-    `shares_jobs`: questions of several owners wait for each other, to travel in common vendor jobs.
+    `shares_jobs`: questions of several owners wait for each other, to travel in common vendor jobs. `patient`: reading
+    may wait for the LLM's Batch API.
     """
 
     subject_id: UUID
@@ -56,6 +57,7 @@ class Job:
     api_url: str
     work: Work = "asks"
     shares_jobs: bool = False
+    patient: bool = False
 
 
 def prepare(
@@ -65,6 +67,7 @@ def prepare(
     file: Path | None = None,
     work: Work = "asks",
     shares_jobs: bool = False,
+    patient: bool = False,
 ) -> Job:
     """Check everything that can be wrong, cheap things first, then start what does not run yet.
 
@@ -73,7 +76,7 @@ def prepare(
     settings = _settings(vendors, work)
     subject = _found(settings, find, file)
     settings = _connect_vendors(settings, subject, vendors) if vendors.sandbox else settings
-    return Job(subject.subject_id, settings, _connect_prefect(settings), work, shares_jobs)
+    return Job(subject.subject_id, settings, _connect_prefect(settings), work, shares_jobs, patient)
 
 
 def chosen(ids: Sequence[UUID], names: Sequence[str], wanted: UUID | None, file: Path, kind: str, hint: str) -> UUID:
@@ -92,10 +95,18 @@ def chosen(ids: Sequence[UUID], names: Sequence[str], wanted: UUID | None, file:
     return wanted or ids[0]
 
 
-def world_of_org(org: Org) -> World:
-    """Return what a sandbox is told of one org."""
-    questions = [question.text for question in org.questions]
-    return {"orgs": [{"name": org.name, "websites": list(org.websites), "questions": questions}]}
+def world_of_orgs(orgs: Sequence[Org]) -> World:
+    """Return what a sandbox is told of orgs."""
+    return {
+        "orgs": [
+            {
+                "name": org.name,
+                "websites": list(org.websites),
+                "questions": [question.text for question in org.questions],
+            }
+            for org in orgs
+        ]
+    }
 
 
 def world_of_network(session: Session, network: Network) -> World:

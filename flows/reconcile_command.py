@@ -22,7 +22,7 @@ from flows.command_line import (
     show,
     vendors_of,
 )
-from flows.preparation import EVERYBODY, Subject, World, prepare, world_of_network, world_of_org
+from flows.preparation import EVERYBODY, Subject, World, prepare, world_of_network, world_of_orgs
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -73,7 +73,7 @@ def _world(session: Session) -> World:
     for batch in look(session, since, sandbox=True).batches:
         owner_id = batch.key.owner_id
         if batch.key.scope == "org":
-            theirs = world_of_org(load_org(session, owner_id))
+            theirs = world_of_orgs([load_org(session, owner_id)])
         else:
             theirs = world_of_network(session, load_network(session, owner_id))
         for kind, known in theirs.items():

@@ -24,7 +24,7 @@ from flows.command_line import (
     show,
     vendors_of,
 )
-from flows.preparation import Job, Subject, prepare, world_of_network, world_of_org
+from flows.preparation import Job, Subject, prepare, world_of_network, world_of_orgs
 from visibility.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def reevaluate_org(
             raise InvalidInput("Name the organisation: --org-id UUID.")
         _check_period(since, until)
         vendors = vendors_of(context, sandbox, time_scale, sandbox_url)
-        job = prepare(partial(_find_org, org_id), vendors, work="reads")
+        job = prepare(partial(_find_org, org_id), vendors, work="reads", patient=True)
     summary = run_flow(job, partial(_org_reevaluation, job, since, until), as_json)
     show(summary, partial(_page, job.api_url), as_json)
 
@@ -99,7 +99,7 @@ def reevaluate_network(
             raise InvalidInput("Name the network: --network-id UUID.")
         _check_period(since, until)
         vendors = vendors_of(context, sandbox, time_scale, sandbox_url)
-        job = prepare(partial(_find_network, network_id), vendors, work="reads")
+        job = prepare(partial(_find_network, network_id), vendors, work="reads", patient=True)
     summary = run_flow(job, partial(_network_reevaluation, job, since, until), as_json)
     show(summary, partial(_page, job.api_url), as_json)
 
@@ -112,7 +112,7 @@ def _check_period(since: date | None, until: date | None) -> None:
 def _find_org(org_id: UUID, session: Session) -> Subject:
     from visibility.store.orgs import load_org
 
-    return Subject(org_id, world_of_org(load_org(session, org_id)))
+    return Subject(org_id, world_of_orgs([load_org(session, org_id)]))
 
 
 def _find_network(network_id: UUID, session: Session) -> Subject:

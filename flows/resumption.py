@@ -12,8 +12,8 @@ from flows.guards import Problems
 from flows.network_org_missing import network_org_missing
 from flows.network_questions import network_questions
 from flows.org_evaluation import org_evaluation
+from flows.side_by_side import networks_side_by_side, side_by_side
 from tasks.reconcile import adopt_jobs, find_idle_batches, find_left_readings, sentence
-from tasks.resources import current
 from visibility.errors import LeaseLost, VisibilityError
 from visibility.network_summary import NetworkOrgSummary, NetworkSummary
 from visibility.reconcile import Action, LeftWork, batch_action, reading_action
@@ -36,15 +36,17 @@ async def told(problems: Problems, step: Awaitable[list[Action]]) -> list[Action
 
 async def resume_batches(batches: Sequence[LeftBatch]) -> list[Action]:
     """Run the flows of batches again, side by side; one that fails stops no other."""
-    limit = asyncio.Semaphore(current().settings.orgs_in_flight)
 
     async def one(batch: LeftBatch) -> Action:
         start = org_evaluation if batch.key.scope == "org" else network_questions
-        async with limit:
-            state = await start(batch.key.owner_id, "reconcile", None, batch.key.run_date, return_state=True)
+        state = await start(batch.key.owner_id, "reconcile", None, batch.key.run_date, return_state=True)
         return await _ended(batch_action("resume", batch), state)
 
-    return list(await asyncio.gather(*map(one, batches)))
+    of_orgs, of_networks = await asyncio.gather(
+        side_by_side([batch for batch in batches if batch.key.scope == "org"], one),
+        networks_side_by_side([batch for batch in batches if batch.key.scope == "network"], one),
+    )
+    return of_orgs + of_networks
 
 
 async def adopt_left_jobs(left: LeftWork) -> list[Action]:
@@ -60,16 +62,14 @@ async def resume_readings(left: LeftWork) -> list[Action]:
     """Run the flows of members again whose reading nobody goes on with; their network's flow may have done so."""
     if not left.readings:
         return []
-    limit = asyncio.Semaphore(current().settings.orgs_in_flight)
 
     async def one(reading: LeftReading) -> Action:
-        async with limit:
-            state = await network_org_missing(
-                reading.org_id, reading.network_id, triggered_by="reconcile", return_state=True
-            )
+        state = await network_org_missing(
+            reading.org_id, reading.network_id, triggered_by="reconcile", return_state=True
+        )
         return await _ended(reading_action(reading), state)
 
-    return list(await asyncio.gather(*map(one, await find_left_readings(left.window))))
+    return await side_by_side(await find_left_readings(left.window), one)
 
 
 async def _ended(action: Action, state: State[Any]) -> Action:

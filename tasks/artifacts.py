@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,7 +17,7 @@ from prefect.artifacts import (
 )
 from prefect.logging import get_run_logger
 
-from visibility.display import as_markdown, headline, result_rows
+from visibility.display import as_markdown, headline, origin, result_rows
 from visibility.network_display import (
     leaderboard_rows,
     network_as_markdown,
@@ -25,44 +26,51 @@ from visibility.network_display import (
     reading_headline,
 )
 from visibility.network_summary import NetworkOrgSummary, NetworkSummary
+from visibility.shard_display import org_rows, shard_as_markdown, shard_headline
+from visibility.shard_summary import ShardSummary
 from visibility.summary import OrgEvaluationSummary
 
 PATIENCE_SECONDS = 10.0  # Prefect's client itself tries for a minute, call after call
+UPDATE_SECONDS = 2.0  # a person looks no more often, and a thousand orgs would be a thousand requests
 
 
 @dataclass
 class Progress:
-    """A progress artifact: how much of what is expected has been done."""
+    """A progress artifact: how much of what is expected has been done; shown at most every two seconds."""
 
     artifact_id: UUID | None
     expected: int
     done: int = 0
+    shown_at: float = 0.0
 
     @classmethod
     async def begin(cls, what: str, expected: int, *, sandbox: bool) -> Progress:
         """Create the artifact at 0 %."""
         progress = cls(None, expected)
         async with shown_if_possible():
-            origin = " · SIMULATED (sandbox)" if sandbox else ""
-            progress.artifact_id = await acreate_progress_artifact(0.0, description=f"{what}{origin}")
+            progress.artifact_id = await acreate_progress_artifact(0.0, description=f"{what}{origin(sandbox)}")
         return progress
 
-    async def advance(self, number: int) -> None:
-        """Add what has been done."""
+    async def advance(self, number: int, described: Callable[[], str] | None = None) -> None:
+        """Add what has been done; `described` tells how far it has come, in one line."""
         self.done += number
-        await self._show(min(100.0, 100 * self.done / self.expected) if self.expected else 100.0)
+        if time.monotonic() - self.shown_at < UPDATE_SECONDS:
+            return
+        self.shown_at = time.monotonic()
+        percent = min(100.0, 100 * self.done / self.expected) if self.expected else 100.0
+        await self._show(percent, described() if described else None)
 
-    async def finish(self) -> None:
+    async def finish(self, described: Callable[[], str] | None = None) -> None:
         """Show 100 %: nothing more will come, even where something is missing or an earlier flow did some."""
-        await self._show(100.0)
+        await self._show(100.0, described() if described else None)
 
-    async def _show(self, percent: float) -> None:
+    async def _show(self, percent: float, description: str | None) -> None:
         """Update the artifact; one that Prefect did not take is not offered again."""
         if self.artifact_id is None:
             return
         taken = False
         async with shown_if_possible():
-            await aupdate_progress_artifact(self.artifact_id, percent)
+            await aupdate_progress_artifact(self.artifact_id, percent, description)
             taken = True
         if not taken:
             self.artifact_id = None
@@ -92,6 +100,14 @@ async def publish_reading(summary: NetworkOrgSummary) -> None:
         await acreate_markdown_artifact(
             reading_as_markdown(summary), key="network-org-summary", description=reading_headline(summary)
         )
+
+
+async def publish_shard(summary: ShardSummary) -> None:
+    """Create the table of a shard's orgs, those that failed first, and the Markdown summary."""
+    described = shard_headline(summary)
+    async with shown_if_possible():
+        await acreate_table_artifact(org_rows(summary), key="evaluate-orgs-results", description=described)
+        await acreate_markdown_artifact(shard_as_markdown(summary), key="evaluate-orgs-summary", description=described)
 
 
 @asynccontextmanager

@@ -25,13 +25,17 @@ from visibility.store.database import Database, connect
 
 @dataclass(frozen=True)
 class Resources:
-    """Open clients; `llm` and `brands` are None only where evaluation by rule alone was chosen."""
+    """Open clients; `llm` and `brands` are None only where evaluation by rule alone was chosen.
+
+    `in_flight` are the places for flows of orgs inside another flow: that many are evaluated at a time.
+    """
 
     settings: Settings
     database: Database
     collector: AnswerCollector
     llm: LlmClient | None
     brands: SharedBrands | None
+    in_flight: asyncio.Semaphore
 
     @property
     def extractor_version(self) -> str:
@@ -52,12 +56,18 @@ def current() -> Resources:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings | None = None, *, linger_seconds: float | None = 0, asks: bool = True, reads: bool = True
+    settings: Settings | None = None,
+    *,
+    linger_seconds: float | None = 0,
+    asks: bool = True,
+    reads: bool = True,
+    patient: bool = False,
 ) -> AsyncIterator[Resources]:
     """Open the resources, or join those that an outer flow has opened.
 
     `linger_seconds` is how long a vendor job waits for questions of other orgs, None as the settings say; one org
     alone does not wait.
+    `patient`: what is read may wait for the LLM's Batch API where the settings choose it; a person does not wait.
     Without `asks` no vendor's key is needed: stored answers are read; without `reads` either, no key at all. Raises
     ConfigurationError for a missing key.
     """
@@ -105,4 +115,4 @@ def _connect(settings: Settings, linger_seconds: float | None) -> Resources:
         linger_seconds=linger_seconds,
         limiter=limiter(settings),
     )
-    return Resources(settings, database, collector, llm, brands)
+    return Resources(settings, database, collector, llm, brands, asyncio.Semaphore(settings.orgs_in_flight))

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         le=1,
         description="a larger part of members that failed fails a network",
     )
-    orgs_in_flight: int = Field(default=50, ge=1, description="flows inside one flow at a time")
+    orgs_in_flight: int = Field(default=50, ge=1, description="flows of orgs at a time in one process")
     replicates: int = Field(default=1, ge=1, le=20)
     max_attempts: int = Field(default=4, ge=1, description="how often one question run may be asked in all")
     lease_seconds: float = Field(default=60, gt=0)

@@ -1,0 +1,37 @@
+"""Flows inside a flow: many at a time, but no more than the process has places for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from tasks.resources import current
+
+NETWORKS_AT_A_TIME = 4  # a network's flow waits for those of its members: it takes none of their places
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def side_by_side(items: Sequence[Item], run: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    """Run a flow for each org, each in one of the process's ORGS_IN_FLIGHT places; return the results in order.
+
+    A flow that waits for other flows of this process must not hold a place: they might all be taken by such.
+    """
+    return await _gathered(items, run, current().in_flight)
+
+
+async def networks_side_by_side(items: Sequence[Item], run: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    """Run a flow for each network, a few at a time."""
+    return await _gathered(items, run, asyncio.Semaphore(NETWORKS_AT_A_TIME))
+
+
+async def _gathered(
+    items: Sequence[Item], run: Callable[[Item], Awaitable[Result]], places: asyncio.Semaphore
+) -> list[Result]:
+    async def one(item: Item) -> Result:
+        async with places:
+            return await run(item)
+
+    return list(await asyncio.gather(*map(one, items)))
