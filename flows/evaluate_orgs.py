@@ -44,7 +44,8 @@ async def evaluate_orgs(
 
     Run again, it does only what is left. Raises InvalidInput for a wrong date, BatchFailed when too many orgs failed.
     """
-    async with alerting(f"evaluation of {len(org_ids)} orgs"), resources.opened(linger_seconds=None, patient=True):
+    about = alerting(f"evaluation of {len(org_ids)} orgs")
+    async with about as problems, resources.opened(linger_seconds=None, patient=True):
         today = datetime.now(UTC).date()
         day = check_run_date(run_date or today, today)
         progress = await ShardProgress.begin(len(set(org_ids)))
@@ -56,7 +57,7 @@ async def evaluate_orgs(
         await side_by_side(list(dict.fromkeys(org_ids)), evaluate)
         await progress.finish()
         summary = await summarise(progress.ends, day)
-        return summary.raise_if_failed()
+        return problems.told_with(summary.raise_if_failed())
 
 
 async def _ended(org_id: UUID, state: State[OrgEvaluationSummary]) -> OrgEnd:

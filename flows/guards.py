@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
@@ -14,6 +14,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.flows import Flow
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
+from prefect.states import Completed
 
 from tasks.alert import deliver, send_alert
 from tasks.batch import fail_batch, show_failed_batch
@@ -27,6 +28,7 @@ from visibility.store.leases import HeldLease
 
 LONGEST_REASON = 200  # characters
 NAMED_SUBJECTS = 3  # of those that share a problem
+WITH_PROBLEMS = "Completed with problems"  # name of the state
 
 Result = TypeVar("Result")
 
@@ -45,6 +47,12 @@ class Problems:
         """Remember the problems of a flow inside this one, which does not alert by itself."""
         for sentence in inner._sentences:
             self._sentences.setdefault(sentence, []).append(subject)
+
+    def told_with(self, result: Result) -> Result:
+        """Return what a flow returns; with problems as a state that says them, to the UI and to who awaits the run."""
+        if not self:
+            return result
+        return cast(Result, Completed(name=WITH_PROBLEMS, message=str(self), data=result))
 
     def __str__(self) -> str:
         return "\n".join(f"{sentence}{_named(subjects)}" for sentence, subjects in self._sentences.items())
@@ -81,7 +89,7 @@ async def alerting(subject: str) -> AsyncIterator[Problems]:
     """Send one alert when the body fails or has tolerated problems; cancellation and crash have hooks.
 
     A flow inside another one of this process leaves its problems to the outer one: fifty members, one alert. So does
-    a flow that failed in a process of its own and that another one has started: its state says why.
+    a flow in a process of its own that another one has started and waits for: its state says them.
     """
     problems, outer = Problems(), _outer.get()
     token = _outer.set(problems)
@@ -102,7 +110,7 @@ async def alerting(subject: str) -> AsyncIterator[Problems]:
 async def _pass_on(outer: Problems | None, subject: str, happened: str, problems: Problems) -> None:
     if outer is not None:
         outer.take_over(subject, problems)
-    elif happened == "has problems" or not _is_awaited():
+    elif not _is_awaited():
         await send_alert(f"{subject} {happened}", str(problems))
 
 

@@ -57,4 +57,4 @@ async def network_org_missing(
             summary = await summarise(reading, counts, settlement)
         if refused is not None:
             raise refused
-        return summary.raise_if_failed()
+        return problems.told_with(summary.raise_if_failed())

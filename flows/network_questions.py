@@ -64,4 +64,4 @@ async def network_questions(
             children = await evaluate_members(key, batch.batch_id, spawn, problems)
             await problems.tolerate(settle_rest(batch.lease))
             summary = await publish_standings(batch.batch_id, children)
-        return summary.raise_if_failed()
+        return problems.told_with(summary.raise_if_failed())

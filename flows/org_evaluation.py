@@ -59,7 +59,7 @@ async def org_evaluation(
                 await asyncio.gather(*(ask_and_evaluate(batch, model, profile, problems) for model in batch.models))
                 await problems.tolerate(settle_usage(batch.lease, ours))
             summary = await complete_batch(batch.lease)
-        return summary.raise_if_failed()
+        return problems.told_with(summary.raise_if_failed())
 
 
 async def ask_and_evaluate(batch: OpenBatch, model: str, profile: Future[OrgProfile], problems: Problems) -> None:

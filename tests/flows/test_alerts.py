@@ -13,11 +13,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Crashed
 from sqlalchemy import select, text, update
 
-from flows.guards import Problems, alert_on_cancellation, alert_on_crash, reason_of
+from flows.guards import WITH_PROBLEMS, Problems, alert_on_cancellation, alert_on_crash, reason_of
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import alert, resources
@@ -158,6 +159,11 @@ async def test_a_model_that_breaks_leaves_the_others_alone_and_is_one_alert(
     assert (summary.status, summary.answered, summary.evaluated) == ("completed", 8, 8)
     (message,) = alerts(slack)
     assert "has problems" in message
+    assert summary.flow_run_id is not None
+    async with get_client() as client:
+        state = (await client.read_flow_run(summary.flow_run_id)).state
+    assert state is not None and state.is_completed() and state.name == WITH_PROBLEMS
+    assert state.message and state.message in message
 
 
 async def test_neither_answers_nor_keys_are_in_an_alert(
