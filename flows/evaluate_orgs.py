@@ -28,7 +28,7 @@ from visibility.summary import OrgEvaluationSummary
 
 
 def _name() -> str:
-    return f"evaluate {len(flow_run.parameters['org_ids'])} orgs of {flow_run.parameters['run_date'] or 'today'}"
+    return f"evaluate {len(flow_run.parameters['org_ids'])} orgs of {flow_run.parameters.get('run_date') or 'today'}"
 
 
 @flow(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 from uuid import UUID
 
 from prefect import State
@@ -12,26 +11,26 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 
 from flows.guards import Problems
-from flows.member_runs import check_deployment, reason_of_run, start_runs, wait_for_runs
 from flows.network_org_missing import network_org_missing
+from flows.pool_runs import Wanted, check_deployment, problems_of, reason_of_start, start_runs, wait_for_runs
 from flows.side_by_side import side_by_side
 from tasks.artifacts import Progress
 from tasks.network import load_members
 from tasks.resources import current
 from visibility.display import printable
-from visibility.domain import BatchKey, Member
-from visibility.errors import BatchFailed, sentence_of
+from visibility.domain import BatchKey, Member, Spawn
+from visibility.errors import sentence_of
 from visibility.network_summary import Child, NetworkOrgSummary
 from visibility.networks import DAYS_BACK
 from visibility.store.networks import count_missing
 
-Spawn = Literal["subflow", "deployment"]
+DEPLOYMENT = "network-org-missing/network-org-missing"
 
 
 async def check_spawn(spawn: Spawn) -> None:
     """Raise ConfigurationError, before anything is bought, where the members' flows could not be started."""
     if spawn == "deployment":
-        await check_deployment()
+        await check_deployment(DEPLOYMENT)
 
 
 async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems: Problems) -> list[Child]:
@@ -42,12 +41,7 @@ async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems
     if spawn == "subflow":
         children = await _in_this_process(key, members, progress)
     else:
-        children = await _on_the_pool(key, batch_id, members, progress)
-        for child in children:  # subflows have left their problems already, runs on a pool cannot
-            if child.reason is not None:
-                theirs = Problems()
-                theirs.add(BatchFailed(child.reason))
-                problems.take_over(printable(child.org_name), theirs)
+        children = await _on_the_pool(key, batch_id, members, progress, problems)
     await progress.finish()
     return children
 
@@ -76,15 +70,26 @@ async def _ended(member: Member, state: State[NetworkOrgSummary]) -> Child:
     )
 
 
-async def _on_the_pool(key: BatchKey, batch_id: UUID, members: Sequence[Member], progress: Progress) -> list[Child]:
-    """Have a run of the deployment for every member and wait for all of them."""
+async def _on_the_pool(
+    key: BatchKey, batch_id: UUID, members: Sequence[Member], progress: Progress, problems: Problems
+) -> list[Child]:
+    """Have a run of the deployment for every member and wait for all of them; take their problems over.
+
+    Subflows leave theirs by themselves, runs on a pool cannot.
+    """
     unread = await _unread(key)
     parameters = {"network_id": str(key.owner_id), "triggered_by": "network", "run_date": key.run_date.isoformat()}
-    runs = await start_runs(batch_id, members, unread, parameters)
+    wanted = [
+        Wanted(member.org_id, f"{batch_id}-{member.org_id}", {**parameters, "org_id": str(member.org_id)})
+        for member in members
+    ]
+    runs = await start_runs(DEPLOYMENT, wanted, unread)
     started = {org_id: run.id for org_id, run in runs.items() if isinstance(run, FlowRun)}
     get_run_logger().info("waiting for the flow runs of %s members on the pool", len(started))
     await progress.advance(len(members) - len(started))
-    seen = await wait_for_runs(list(started.values()), progress)
+    seen = await wait_for_runs(list(started.values()), progress.advance)
+    for member in members:
+        problems.take_over(printable(member.name), problems_of(runs[member.org_id], seen))
     return [_child(member, runs[member.org_id], seen) for member in members]
 
 
@@ -104,11 +109,9 @@ async def _unread(key: BatchKey) -> set[UUID]:
 
 def _child(member: Member, started: FlowRun | str, seen: Mapping[UUID, FlowRun]) -> Child:
     """Return how a member's run ended; one that could not be started has failed."""
-    child = Child(org_id=member.org_id, org_name=member.name, state="failed")
+    child = Child(org_id=member.org_id, org_name=member.name, state="failed", reason=reason_of_start(started, seen))
     if isinstance(started, str):
-        return child.model_copy(update={"reason": started})
-    child = child.model_copy(update={"flow_run_id": started.id})
+        return child
     run = seen.get(started.id)
-    if run is None or run.state is None:
-        return child.model_copy(update={"reason": "Its flow run was deleted."})
-    return child.model_copy(update={"state": run.state.type.value.lower(), "reason": reason_of_run(run)})
+    state = {} if run is None or run.state is None else {"state": run.state.type.value.lower()}
+    return child.model_copy(update={"flow_run_id": started.id, **state})

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 from uuid import UUID
 
 import typer
@@ -30,14 +30,13 @@ from flows.command_line import (
     vendors_of,
 )
 from flows.preparation import Job, Subject, chosen, prepare, world_of_network
+from visibility.domain import Spawn
 from visibility.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from visibility.network_summary import NetworkOrgSummary, NetworkSummary
-
-Spawn = Literal["subflow", "deployment"]
 
 
 def network_questions_command() -> NoReturn:

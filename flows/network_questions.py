@@ -17,14 +17,14 @@ from uuid import UUID
 from prefect import flow
 
 from flows.guards import alert_on_cancellation, alert_on_crash, alerting, working_on
-from flows.members import Spawn, check_spawn, evaluate_members
+from flows.members import check_spawn, evaluate_members
 from tasks import resources
 from tasks.ask import ask_questions
 from tasks.batch import complete_asking, open_batch, start_batch
 from tasks.money import hold_credits, settle_rest
 from tasks.network import load_members, publish_standings
 from visibility.billing.holds import Claim
-from visibility.domain import BatchKey, check_run_date
+from visibility.domain import BatchKey, Spawn, check_run_date
 from visibility.network_summary import NetworkSummary
 
 

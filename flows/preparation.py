@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
 
 from visibility.errors import ConfigurationError, InvalidInput
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 World = dict[str, Any]
 Work = Literal["asks", "reads", "looks"]
 """Which keys a command needs: of vendors and LLM to ask, of the LLM to read stored answers, none to look."""
+
+Result = TypeVar("Result")
 
 EVERYBODY = UUID(int=0)  # the subject of what is about no org or network in particular
 
@@ -79,6 +81,16 @@ def prepare(
     return Job(subject.subject_id, settings, _connect_prefect(settings), work, shares_jobs, patient)
 
 
+def look(read: Callable[[Session, Settings], Result], vendors: Vendors) -> Result:
+    """Read from the database what a run with these vendors would find, without anything that the run itself needs.
+
+    No key, no sandbox; a Prefect server only where the settings are in its blocks.
+    """
+    settings = _settings(vendors, "looks")
+    settings = settings.for_sandbox("", vendors.time_scale) if vendors.sandbox else settings
+    return _found(settings, lambda session: read(session, settings), None)
+
+
 def chosen(ids: Sequence[UUID], names: Sequence[str], wanted: UUID | None, file: Path, kind: str, hint: str) -> UUID:
     """Return the one org or network of a loaded file that a command is about; `kind` is "organisation" or "network".
 
@@ -111,9 +123,9 @@ def world_of_orgs(orgs: Sequence[Org]) -> World:
 
 def world_of_network(session: Session, network: Network) -> World:
     """Return what a sandbox is told of a network: its questions are about any of its members; nothing without them."""
-    from visibility.store.orgs import load_org
+    from visibility.store.orgs import load_orgs
 
-    members = [load_org(session, member.org_id) for member in network.members]
+    members = load_orgs(session, [member.org_id for member in network.members])
     orgs = [{"name": org.name, "websites": list(org.websites)} for org in members]
     questions = [question.text for question in network.questions]
     return {"networks": [{"questions": questions, "orgs": orgs}]} if orgs else {}
@@ -161,7 +173,7 @@ def _settings_from_blocks(settings: Settings) -> Settings:
     return asyncio.run(settings_from_blocks())
 
 
-def _found(settings: Settings, find: Callable[[Session], Subject], file: Path | None) -> Subject:
+def _found(settings: Settings, find: Callable[[Session], Result], file: Path | None) -> Result:
     from visibility.store.database import connect
     from visibility.store.yaml_lines import read_source
 

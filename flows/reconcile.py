@@ -35,7 +35,7 @@ async def reconcile(dry_run: bool = False) -> ReconcileSummary:
     """
     async with (
         alerting("reconcile") as problems,
-        resources.opened(linger_seconds=None, asks=not dry_run, reads=not dry_run),
+        resources.opened(linger_seconds=None, asks=not dry_run, reads=not dry_run, patient=True),
     ):
         left = await find_left_work()
         if dry_run or left.nothing:

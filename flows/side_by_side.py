@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from tasks.artifacts import among_many
 from tasks.resources import current
-
-NETWORKS_AT_A_TIME = 4  # a network's flow waits for those of its members: it takes none of their places
+from visibility.networks import NETWORKS_AT_A_TIME
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,11 +19,16 @@ async def side_by_side(items: Sequence[Item], run: Callable[[Item], Awaitable[Re
 
     A flow that waits for other flows of this process must not hold a place: they might all be taken by such.
     """
-    return await _gathered(items, run, current().in_flight)
+
+    async def one(item: Item) -> Result:
+        among_many.set(True)  # in a context of its own
+        return await run(item)
+
+    return await _gathered(items, one, current().in_flight)
 
 
 async def networks_side_by_side(items: Sequence[Item], run: Callable[[Item], Awaitable[Result]]) -> list[Result]:
-    """Run a flow for each network, a few at a time."""
+    """Run a flow for each network, a few at a time; waiting for those of its members, it takes none of their places."""
     return await _gathered(items, run, asyncio.Semaphore(NETWORKS_AT_A_TIME))
 
 

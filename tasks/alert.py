@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from html import escape
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from prefect.logging.loggers import LoggingAdapter
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
+from tasks.patience import within
 from visibility.settings import Settings
 
 Logger: TypeAlias = logging.Logger | LoggingAdapter
@@ -40,8 +40,7 @@ async def deliver(title: str, text: str, logger: Logger, flow_run_id: UUID | str
         block_name = Settings().slack_webhook_block
         if block_name is None:
             return False
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            status = await _post(block_name, _message(title, text, flow_run_id))
+        status = await within(PATIENCE_SECONDS, _post(block_name, _message(title, text, flow_run_id)))
     except Exception as error:  # whatever it is, the log line above has been written
         logger.warning("the alert could not be delivered to Slack: %s", type(error).__name__)
         return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from prefect.artifacts import (
 )
 from prefect.logging import get_run_logger
 
+from tasks.patience import within
 from visibility.display import as_markdown, headline, origin, result_rows
 from visibility.network_display import (
     leaderboard_rows,
@@ -33,6 +34,9 @@ from visibility.summary import OrgEvaluationSummary
 PATIENCE_SECONDS = 10.0  # Prefect's client itself tries for a minute, call after call
 UPDATE_SECONDS = 2.0  # a person looks no more often, and a thousand orgs would be a thousand requests
 
+among_many: ContextVar[bool] = ContextVar("flow among many", default=False)
+"""True in a flow of an org inside another flow, whose progress says how far all of them are."""
+
 
 @dataclass
 class Progress:
@@ -47,8 +51,12 @@ class Progress:
     async def begin(cls, what: str, expected: int, *, sandbox: bool) -> Progress:
         """Create the artifact at 0 %."""
         progress = cls(None, expected)
-        async with shown_if_possible():
+
+        async def create() -> None:
             progress.artifact_id = await acreate_progress_artifact(0.0, description=f"{what}{origin(sandbox)}")
+
+        if not among_many.get():
+            await shown(create())
         return progress
 
     async def advance(self, number: int, described: Callable[[], str] | None = None) -> None:
@@ -68,53 +76,51 @@ class Progress:
         """Update the artifact; one that Prefect did not take is not offered again."""
         if self.artifact_id is None:
             return
-        taken = False
-        async with shown_if_possible():
-            await aupdate_progress_artifact(self.artifact_id, percent, description)
-            taken = True
-        if not taken:
+        if not await shown(aupdate_progress_artifact(self.artifact_id, percent, description)):
             self.artifact_id = None
 
 
 async def publish_summary(summary: OrgEvaluationSummary) -> None:
     """Create the table of results per model and location, and the Markdown summary with coverage."""
     described = headline(summary)
-    async with shown_if_possible():
-        await acreate_table_artifact(result_rows(summary), key="org-evaluation-results", description=described)
-        await acreate_markdown_artifact(as_markdown(summary), key="org-evaluation-summary", description=described)
+    await shown(
+        acreate_table_artifact(result_rows(summary), key="org-evaluation-results", description=described),
+        acreate_markdown_artifact(as_markdown(summary), key="org-evaluation-summary", description=described),
+    )
 
 
 async def publish_network(summary: NetworkSummary) -> None:
     """Create the leaderboard of the members as a table, and the Markdown summary with coverage."""
     described = network_headline(summary)
-    async with shown_if_possible():
-        await acreate_table_artifact(leaderboard_rows(summary), key="network-leaderboard", description=described)
-        await acreate_markdown_artifact(
-            network_as_markdown(summary), key="network-questions-summary", description=described
-        )
+    await shown(
+        acreate_table_artifact(leaderboard_rows(summary), key="network-leaderboard", description=described),
+        acreate_markdown_artifact(network_as_markdown(summary), key="network-questions-summary", description=described),
+    )
 
 
 async def publish_reading(summary: NetworkOrgSummary) -> None:
     """Create the Markdown summary of what one org's network answers say about it."""
-    async with shown_if_possible():
-        await acreate_markdown_artifact(
+    await shown(
+        acreate_markdown_artifact(
             reading_as_markdown(summary), key="network-org-summary", description=reading_headline(summary)
         )
+    )
 
 
 async def publish_shard(summary: ShardSummary) -> None:
     """Create the table of a shard's orgs, those that failed first, and the Markdown summary."""
     described = shard_headline(summary)
-    async with shown_if_possible():
-        await acreate_table_artifact(org_rows(summary), key="evaluate-orgs-results", description=described)
-        await acreate_markdown_artifact(shard_as_markdown(summary), key="evaluate-orgs-summary", description=described)
+    await shown(
+        acreate_table_artifact(org_rows(summary), key="evaluate-orgs-results", description=described),
+        acreate_markdown_artifact(shard_as_markdown(summary), key="evaluate-orgs-summary", description=described),
+    )
 
 
-@asynccontextmanager
-async def shown_if_possible() -> AsyncIterator[None]:
-    """Log what Prefect does not take in time: a picture of the work must neither fail nor hold up the work."""
+async def shown(*drawings: Awaitable[object]) -> bool:
+    """Wait for artifacts a while; log what Prefect does not take: a picture must neither fail nor hold up the work."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            yield
+        await within(PATIENCE_SECONDS, asyncio.gather(*drawings))
     except Exception as error:
         get_run_logger().warning("Prefect did not take an artifact: %s", type(error).__name__)
+        return False
+    return True

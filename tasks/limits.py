@@ -24,6 +24,7 @@ from prefect.concurrency.asyncio import (
     rate_limit,
 )
 
+from tasks.patience import within
 from visibility.errors import ConfigurationError
 from visibility.providers.limits import Limiter, ProcessLimits
 from visibility.settings import BrightDataSettings, Settings
@@ -144,9 +145,12 @@ async def _leave(slot: AbstractAsyncContextManager[None]) -> None:
 
 
 async def _api_answers() -> bool:
+    async def ask() -> Exception | None:
+        async with get_client() as client:
+            return await client.api_healthcheck()
+
     try:
-        async with asyncio.timeout(ANSWER_SECONDS), get_client() as client:
-            return await client.api_healthcheck() is None
+        return await within(ANSWER_SECONDS, ask()) is None
     except Exception:
         return False
 

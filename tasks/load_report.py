@@ -9,7 +9,7 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tasks.artifacts import shown_if_possible
+from tasks.artifacts import shown
 from tasks.resources import current
 from tasks.retries import is_retryable
 from tasks.running import flow_run_id
@@ -35,7 +35,8 @@ async def report_load() -> LoadReport:
     )
     described = load_headline(report)
     get_run_logger().info("%s", described)
-    async with shown_if_possible():
-        await acreate_table_artifact(day_rows(report), key="load-report-weekdays", description=described)
-        await acreate_markdown_artifact(load_as_markdown(report), key="load-report", description=described)
+    await shown(
+        acreate_table_artifact(day_rows(report), key="load-report-weekdays", description=described),
+        acreate_markdown_artifact(load_as_markdown(report), key="load-report", description=described),
+    )
     return report

@@ -43,7 +43,7 @@ async def hold_credits(
         lease,
         hold_all,
         claims,
-        expires_in=timedelta(hours=resources.settings.hold_hours),
+        expires_in=timedelta(seconds=resources.settings.hold_seconds),
         expected_evaluation_cost_usd=expected_reading_cost(resources.settings.llm),
         expected_answer_cost_usd=resources.settings.brightdata.price_per_record_usd,
         max_attempts=resources.settings.max_attempts,

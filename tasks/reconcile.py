@@ -12,7 +12,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tasks.artifacts import shown_if_possible
+from tasks.artifacts import shown
 from tasks.resources import current
 from tasks.retries import is_retryable
 from tasks.running import flow_run_id, seconds_running
@@ -150,6 +150,7 @@ async def summarise(window: Window, actions: Sequence[Action], *, dry_run: bool)
     )
     get_run_logger().info("%s", reconcile_headline(summary))
     if actions and not dry_run:
-        async with shown_if_possible():
-            await acreate_table_artifact(action_rows(summary), key="reconcile", description=reconcile_headline(summary))
+        await shown(
+            acreate_table_artifact(action_rows(summary), key="reconcile", description=reconcile_headline(summary))
+        )
     return summary

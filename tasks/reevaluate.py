@@ -11,7 +11,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tasks.artifacts import shown_if_possible
+from tasks.artifacts import shown
 from tasks.evaluate import read_answers
 from tasks.names import load_profile
 from tasks.resources import current
@@ -117,8 +117,9 @@ async def compare_versions(replay: Replay, failed: dict[str, int], duration_seco
         duration_seconds=duration_seconds,
     )
     get_run_logger().info("%s", headline(summary))
-    async with shown_if_possible():
-        await acreate_markdown_artifact(
+    await shown(
+        acreate_markdown_artifact(
             reevaluation_as_markdown(summary), key=f"{summary.scope}-reevaluation", description=headline(summary)
         )
+    )
     return summary

@@ -16,6 +16,8 @@ CitationType = Literal["primary", "secondary"]
 CitationSource = Literal["vendor", "text"]
 PayerType = Literal["ORG", "PARTNER"]
 Scope = Literal["org", "network"]
+Spawn = Literal["subflow", "deployment"]
+"""Where a flow has other flows run: inside itself, or as runs of their deployment on a work pool."""
 
 
 @dataclass(frozen=True, slots=True)

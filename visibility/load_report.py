@@ -40,6 +40,28 @@ def expected_costs(settings: Settings) -> ExpectedCosts:
     return ExpectedCosts(settings.brightdata.price_per_record_usd, reading)
 
 
+class Quotes:
+    """What one evaluated answer is quoted at expected costs, per partner and number of orgs it is evaluated for."""
+
+    def __init__(self, pricing: Mapping[UUID, PricingConfig], costs: ExpectedCosts) -> None:
+        self._pricing, self._costs = pricing, costs
+        self._prices: dict[tuple[UUID, int], Decimal] = {}
+
+    def price(self, partner_id: UUID, readers: int) -> Decimal:
+        """Return the price, USD. Raises ConfigurationError for a pricing config out of range."""
+        config = self._pricing.get(partner_id)
+        shared_by = readers if config is None or config.share_answer_cost else 1
+        price = self._prices.get((partner_id, shared_by))
+        if price is None:
+            price = self._prices[partner_id, shared_by] = quote(
+                config,
+                expected_answer_cost_usd=self._costs.answer_usd,
+                expected_evaluation_cost_usd=self._costs.reading_usd,
+                shared_by=shared_by,
+            )
+        return price
+
+
 class WeekdayLoad(BaseModel):
     """One weekday as scheduled; `off_mean` is a ratio (0.25: a quarter above the mean), None in an empty week.
 
@@ -168,18 +190,9 @@ def charges_per_day(
 ) -> list[Decimal]:
     """Return per weekday what payers would be quoted for the answers, USD: a network's once per member."""
     days = [Decimal(0)] * DAYS
-    prices: dict[tuple[UUID, int], Decimal] = {}
+    quotes = Quotes(pricing, costs)
     for plan in plans:
-        config = pricing.get(plan.partner_id)
-        shared_by = plan.readers if config is None or config.share_answer_cost else 1
-        price = prices.get((plan.partner_id, shared_by))
-        if price is None:
-            price = prices[plan.partner_id, shared_by] = quote(
-                config,
-                expected_answer_cost_usd=costs.answer_usd,
-                expected_evaluation_cost_usd=costs.reading_usd,
-                shared_by=shared_by,
-            )
+        price = quotes.price(plan.partner_id, plan.readers)
         for dow in plan.days:
             days[dow] += price * plan.expected * plan.readers
     return days

@@ -16,6 +16,7 @@ from visibility.store.database import Database
 from visibility.store.leases import HeldLease, Lease, take_reading_lease
 from visibility.store.networks import find_missing
 
+NETWORKS_AT_A_TIME = 4  # flows of networks in one process; each runs those of its members
 DAYS_BACK = 30
 
 

@@ -45,6 +45,9 @@ class BrightDataSettings(BaseSettings):
     engine_pause_seconds: float = Field(default=300, gt=0, description="then one job tries the engine again")
 
 
+LLM_BATCH_DURATIONS = tuple(f"llm_batch_{name}_seconds" for name in ("linger", "poll", "deadline", "grace"))
+
+
 class LlmSettings(BaseSettings):
     """The extraction model; OpenAI, or Azure OpenAI when all three Azure settings are set."""
 
@@ -64,6 +67,14 @@ class LlmSettings(BaseSettings):
     llm_backoff_seconds: float = Field(default=0.5, gt=0, description="first wait; doubles, with jitter")
     llm_requests_per_minute: float | None = Field(default=None, gt=0, description="of all shards; None: no limit")
     llm_tokens_per_minute: float | None = Field(default=None, gt=0, description="of all shards; None: no limit")
+    llm_batch: bool = Field(default=False, description="nights and re-evaluations may wait a day, at half the price")
+    llm_batch_linger_seconds: float = Field(default=120, ge=0, description="how long a batch waits for more requests")
+    llm_batch_poll_seconds: float = Field(default=60, gt=0)
+    llm_batch_max_requests: int = Field(default=5000, ge=1, le=50_000)
+    llm_batch_deadline_seconds: float = Field(
+        default=90_000, gt=0, description="then a batch is cancelled, and what it has not answered is asked directly"
+    )
+    llm_batch_grace_seconds: float = Field(default=60, ge=0, description="how long a lost batch may take to be listed")
     answers_per_call: int = Field(default=1, ge=1, le=20)
     rule_only_fallback: bool = Field(default=False, description="evaluate by rule alone when no LLM is configured")
 
@@ -92,6 +103,7 @@ class Settings(BaseSettings):
         description="a larger part of members that failed fails a network",
     )
     orgs_in_flight: int = Field(default=50, ge=1, description="flows of orgs at a time in one process")
+    shard_orgs: int = Field(default=50, ge=1, le=5000, description="orgs in one flow run of a night on the work pool")
     replicates: int = Field(default=1, ge=1, le=20)
     max_attempts: int = Field(default=4, ge=1, description="how often one question run may be asked in all")
     lease_seconds: float = Field(default=60, gt=0)
@@ -111,6 +123,11 @@ class Settings(BaseSettings):
     )
     brightdata: BrightDataSettings = Field(default_factory=BrightDataSettings)
     llm: LlmSettings = Field(default_factory=LlmSettings)
+
+    @property
+    def hold_seconds(self) -> float:
+        """How long a hold lasts; with LLM_BATCH an evaluation may wait for two batches, one after the other."""
+        return self.hold_hours * 3600 + (2 * self.llm.llm_batch_deadline_seconds if self.llm.llm_batch else 0)
 
     def require_keys(self, *, asks: bool = True) -> None:
         """Raise ConfigurationError that names what is missing to ask (where `asks`) and to read answers."""
@@ -137,7 +154,7 @@ class Settings(BaseSettings):
                 "engine_pause_seconds",
             )
         }
-        for name, floor in (("deadline_seconds", 10.0), ("request_timeout_seconds", 5.0)):
+        for name, floor in (("deadline_seconds", 30.0), ("request_timeout_seconds", 15.0)):
             scaled[name] = max(getattr(bright_data, name) / time_scale, floor)
         scaled["submissions_per_minute"] = bright_data.submissions_per_minute * time_scale
         sandbox_key = SecretStr("sandbox")
@@ -152,8 +169,9 @@ class Settings(BaseSettings):
                     update={
                         "openai_base_url": f"{url}/v1",
                         "openai_api_key": sandbox_key,
-                        "llm_timeout_seconds": max(self.llm.llm_timeout_seconds / time_scale, 5.0),
+                        "llm_timeout_seconds": max(self.llm.llm_timeout_seconds / time_scale, 15.0),
                         "llm_backoff_seconds": self.llm.llm_backoff_seconds / time_scale,
+                        **{name: getattr(self.llm, name) / time_scale for name in LLM_BATCH_DURATIONS},
                         "azure_openai_endpoint": None,
                         "azure_openai_api_key": None,
                         "azure_openai_deployment": None,

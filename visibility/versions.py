@@ -22,6 +22,15 @@ def extractor_version(settings: LlmSettings | None) -> str:
     """Return what produces evaluations, jointly or apart from brands; without an LLM the rule alone."""
     if settings is None or not settings.configured:
         return f"{CODE_VERSION}-rule-only"
+    return _version_with(settings)
+
+
+def intended_version(settings: LlmSettings) -> str:
+    """Return the extractor version of a run with these settings, also where its key is not set here."""
+    return extractor_version(settings) if settings.rule_only_fallback else _version_with(settings)
+
+
+def _version_with(settings: LlmSettings) -> str:
     digest = _digest(_asked(READING), _asked(MENTION), brands_version(settings))
     models = "+".join(dict.fromkeys((settings.evaluation_model, settings.brands_model)))
     return f"{CODE_VERSION}.{load_prompt(READING.prompt).version}-{digest}-{models}"

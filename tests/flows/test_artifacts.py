@@ -113,7 +113,7 @@ async def test_a_prefect_that_does_not_answer_any_more_does_not_hold_up_the_eval
 ) -> None:
     updates: list[UUID] = []
 
-    async def hang(artifact_id: UUID, progress: float) -> None:
+    async def hang(artifact_id: UUID, progress: float, description: str | None) -> None:
         updates.append(artifact_id)
         await asyncio.sleep(60)
 

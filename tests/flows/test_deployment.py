@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ import yaml
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectAlreadyExists, ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
@@ -54,7 +56,7 @@ def run_prefect(api_url: str, *arguments: str, **environment: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -100,10 +102,10 @@ async def stored_deployments() -> list[dict[str, Any]]:
 def test_an_entrypoint_loads_and_takes_its_parameters(deployment: dict[str, Any]) -> None:
     flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
     assert flow.name == deployment["name"] and flow.retries == 0
-    required = {name: str(uuid4()) for name in flow.parameters.required}
+    required = {name: [str(uuid4())] if name == "org_ids" else str(uuid4()) for name in flow.parameters.required}
     flow.validate_parameters({**required, **deployment.get("parameters", {})})
     if required:
-        with pytest.raises(ParameterTypeError, match="valid UUID"):
+        with pytest.raises(ParameterTypeError, match=r"valid (UUID|list)"):
             flow.validate_parameters(dict.fromkeys(required, "no-uuid"))
 
 
@@ -166,7 +168,7 @@ async def run(
     """A flow run of the deployment, in a queue that no worker serves."""
     slack = await save_webhook(f"{vendors.url}/slack/x")
     with database.transaction() as session:
-        org_id = seed_org(session, questions=1, locations=(("US", None, None),))
+        org_id = seed_org(session, questions=1, locations=(("US", None, None),), days=range(7))
     async with get_client() as client:
         deployment = await client.read_deployment_by_name("org-evaluation/org-evaluation")
         flow_run = await client.create_flow_run_from_deployment(
@@ -216,10 +218,19 @@ def test_a_cancelled_flow_run_is_one_alert_and_its_batch_says_so(run: Run) -> No
 
 
 @pytest.mark.slow
-def test_a_run_started_by_the_command_line_completes_on_a_process_worker(run: Run, tmp_path: Path) -> None:
-    api_url, org_id = run.environment["PREFECT_API_URL"], run.flow_run.parameters["org_id"]
-    arguments = ("--param", f"org_id={org_id}", "--watch", "--watch-timeout", "75")
+@pytest.mark.timeout(180)  # night and shard import everything, beside the processes of other tests
+def test_a_night_started_by_the_command_line_has_its_shard_run_beside_it_on_a_process_worker(
+    run: Run, tmp_path: Path
+) -> None:
+    today = datetime.now(UTC).date()
+    arguments = ("--watch", "--watch-timeout", "100")  # with the deployment's parameters, as by its schedule
     with serving(POOL, run.environment, tmp_path / "worker.log"):
-        said = run_prefect(api_url, "deployment", "run", "org-evaluation/org-evaluation", *arguments)
+        api_url = run.environment["PREFECT_API_URL"]
+        said = run_prefect(api_url, "deployment", "run", "daily-evaluations/daily-evaluations", *arguments)
     assert "Completed" in said and run.batch_status() == "completed"
+    with SyncPrefectClient(api_url) as client:
+        possible = [f"evaluate-orgs-{day}-1" for day in (today, today + timedelta(days=1))]
+        keys = FlowRunFilterIdempotencyKey(any_=possible)
+        (shard,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=keys))
+    assert shard.parameters["org_ids"] == [run.flow_run.parameters["org_id"]] and shard.parent_task_run_id
     assert run.alerts() == [] and run.vendors.accounting()["totals"]["records_sold"] == 3

@@ -150,7 +150,7 @@ def test_a_network_whose_vendors_fail_is_exit_status_1_and_one_sentence(
 def test_members_on_a_pool_need_their_deployment_before_anything_is_asked(
     simulated: Commands, sandbox: RunningSandbox, league: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.member_runs.DEPLOYMENT", "network-org-missing/nowhere")
+    monkeypatch.setattr("flows.members.DEPLOYMENT", "network-org-missing/nowhere")
     ended = simulated("network")("--network-file", league, "--spawn", "deployment")
     assert_refused(ended, "no deployment network-org-missing/nowhere", "prefect --no-prompt deploy --all")
     assert sandbox.accounting()["totals"]["records_sold"] == 0

@@ -15,16 +15,17 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
-from flows import member_runs
-from flows.members import Spawn
+from flows import members, pool_runs
+from flows.network_org_missing import network_org_missing
 from flows.network_questions import network_questions
 from sandbox.server import RunningSandbox
 from tasks import resources
 from tasks.artifacts import Progress
 from tests.support.end_state import books, execute, value
 from tests.support.league import DAY, join, seed_league
-from tests.support.pool import deploy_members, pool_name, runs_of, serving, start_parent, worker_environment
+from tests.support.pool import deploy_flow, pool_name, runs_of, serving, start_parent, worker_environment
 from tests.support.slack import alerts
+from visibility.domain import Spawn
 from visibility.errors import BatchFailed
 from visibility.network_summary import NetworkSummary
 from visibility.settings import Settings
@@ -46,9 +47,9 @@ def network_id(database: Database, sandbox: RunningSandbox) -> UUID:
 async def deployed(monkeypatch: pytest.MonkeyPatch, *required: str) -> tuple[str, str]:
     """Deploy the members' flow for this test alone; return pool and deployment."""
     pool = pool_name()
-    deployment = await deploy_members(pool, *required)
-    monkeypatch.setattr(member_runs, "DEPLOYMENT", deployment)
-    monkeypatch.setattr(member_runs, "POLL_SECONDS", 0.3)
+    deployment = await deploy_flow(network_org_missing, pool, *required)
+    monkeypatch.setattr(members, "DEPLOYMENT", deployment)
+    monkeypatch.setattr(pool_runs, "POLL_SECONDS", 0.3)
     return pool, deployment
 
 
@@ -169,10 +170,10 @@ async def test_waiting_sees_every_page_outlives_a_silent_api_and_deleted_runs(
     prefect: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, deployment = await deployed(monkeypatch)
-    monkeypatch.setattr(member_runs, "PAGE", 2)
-    monkeypatch.setattr(member_runs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(pool_runs, "PAGE", 2)
+    monkeypatch.setattr(pool_runs, "POLL_SECONDS", 0.05)
     silent = iter([httpx.ReadError("reset"), httpx.ConnectError("refused"), answer(500)])
-    monkeypatch.setattr(member_runs, "get_client", lambda: Hesitant(get_client(), silent))
+    monkeypatch.setattr(pool_runs, "get_client", lambda: Hesitant(get_client(), silent))
     progress = Progress(None, 5)
 
     @flow
@@ -181,7 +182,7 @@ async def test_waiting_sees_every_page_outlives_a_silent_api_and_deleted_runs(
             found = await client.read_deployment_by_name(deployment)
             given = {"org_id": str(UUID(int=5))}
             runs = [await client.create_flow_run_from_deployment(found.id, parameters=given) for _ in range(5)]
-            waiting = asyncio.create_task(member_runs.wait_for_runs([run.id for run in runs], progress))
+            waiting = asyncio.create_task(pool_runs.wait_for_runs([run.id for run in runs], progress.advance))
             await asyncio.sleep(0.5)
             await client.delete_flow_run(runs[1].id)
             for run in (runs[4], runs[3], runs[2]):
@@ -192,9 +193,7 @@ async def test_waiting_sees_every_page_outlives_a_silent_api_and_deleted_runs(
             async with asyncio.timeout(10):
                 seen = await waiting
         assert set(seen) == {run.id for run in runs} - {runs[1].id}
-        assert (
-            member_runs.reason_of_run(seen[runs[0].id]) == "Unexpected ValueError; the log of its flow run says more."
-        )
+        assert pool_runs.reason_of_run(seen[runs[0].id]) == "Unexpected ValueError; the log of its flow run says more."
         return seen
 
     async with resources.opened(settings):

@@ -13,6 +13,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings.models.root import Settings
 
 from deployments.local.worker import POOL
+from visibility.settings import Settings as ProductSettings
 
 ROOT = Path(__file__).parents[2]
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -42,6 +43,11 @@ def test_schedules_are_in_utc_and_off_unless_they_are_switched_on(deployment: di
     for schedule in deployment.get("schedules", ()):
         assert (schedule["timezone"], schedule["active"]) == ("UTC", "{{ schedules.stdout }}")
         assert deployment["build"] == DECLARED["definitions"]["schedules_active"]
+
+
+def test_as_many_shards_run_at_a_time_as_processes_share_the_vendors_limits():
+    (shards,) = (one for one in DEPLOYMENTS if one["name"] == "evaluate-orgs")
+    assert shards["concurrency_limit"] == ProductSettings.model_fields["shards"].default
 
 
 def test_the_pool_is_prefects_default_pool(deployment: dict[str, Any]):

@@ -1,4 +1,4 @@
-"""A work pool of one test: the members' deployment on it, a process worker, a parent that can be killed."""
+"""A work pool of one test: a deployment on it, a process worker, a parent that can be killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -23,7 +23,6 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.local import sandbox_environment
 from deployments.local.processes import WITH_DEFAULT_SIGNALS
-from flows.network_org_missing import network_org_missing
 from visibility.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -34,26 +33,26 @@ def prefect_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
 
 
-async def deploy_members(pool: str, *required: str) -> str:
-    """Deploy network-org-missing to a new process pool, as prefect.yaml does; return the deployment's full name.
+async def deploy_flow(flow: Flow[..., Any], pool: str, *required: str) -> str:
+    """Deploy a flow to a new process pool, as prefect.yaml does; return the deployment's full name.
 
     `required`: further parameters that the deployment must be given, as one of another version.
     """
-    schema = parameter_schema(network_org_missing).model_dump()
+    schema = parameter_schema(flow).model_dump()
     schema["required"] = [*schema["required"], *required]
     async with get_client() as client:
         await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
         await client.create_deployment(
-            await client.create_flow(network_org_missing),
+            await client.create_flow(flow),
             pool,
             work_pool_name=pool,
-            entrypoint="flows.network_org_missing.network_org_missing",
+            entrypoint=f"{flow.fn.__module__}.{flow.fn.__name__}",
             pull_steps=PULL,
             parameters={"triggered_by": "deployment"},
             parameter_openapi_schema=schema,
             enforce_parameter_schema=True,
         )
-    return f"{network_org_missing.name}/{pool}"
+    return f"{flow.name}/{pool}"
 
 
 async def runs_of(deployment: str) -> list[FlowRun]:
@@ -107,10 +106,10 @@ def start_parent(api_url: str, settings: Settings, deployment: str, **parameters
 
 
 def _parent(api_url: str, settings: Settings, deployment: str, parameters: dict[str, Any]) -> None:
-    from flows import member_runs
+    from flows import members
     from tests.support.flow_process import run_flow
 
-    member_runs.DEPLOYMENT = deployment
+    members.DEPLOYMENT = deployment
     run_flow(api_url, settings, "network_questions", {**parameters, "spawn": "deployment"})
 
 

@@ -68,11 +68,22 @@ def test_for_the_sandbox_no_real_key_or_address_remains(monkeypatch: pytest.Monk
 def test_durations_shrink_with_the_sandbox_but_not_to_nothing() -> None:
     settings = Settings().for_sandbox("http://127.0.0.1:9", 1000)
     assert settings.brightdata.poll_seconds == pytest.approx(0.01)
-    assert settings.brightdata.deadline_seconds == 10
-    assert settings.llm.llm_timeout_seconds == 5
+    assert settings.brightdata.deadline_seconds == 30
+    assert settings.llm.llm_timeout_seconds == 15
 
 
 def test_keys_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIGHTDATA_API_KEY", "very-secret")
     monkeypatch.setenv("OPENAI_API_KEY", "very-secret")
     assert "very-secret" not in repr(read_settings())
+
+
+def test_with_batches_a_hold_outlives_two_of_them_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = read_settings().hold_seconds / 3600
+    monkeypatch.setenv("LLM_BATCH", "true")
+    assert (hours, read_settings().hold_seconds / 3600) == (24, 24 + 2 * 25)
+
+
+def test_for_the_sandbox_the_durations_of_batches_are_scaled() -> None:
+    llm = read_settings().for_sandbox("http://127.0.0.1:9", 60).llm
+    assert (llm.llm_batch_linger_seconds, llm.llm_batch_poll_seconds, llm.llm_batch_deadline_seconds) == (2, 1, 1500)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from visibility.domain import Member, MissingBatch, Network, Org
@@ -27,6 +29,16 @@ def load_network(session: Session, network_id: UUID) -> Network:
         raise InvalidInput(f"There is no network {network_id}.")
     if row.deleted_at is not None:
         raise InvalidInput(f"There is no network {network_id}: it was deleted on {row.deleted_at:%Y-%m-%d}.")
+    return _network(row)
+
+
+def load_networks(session: Session, network_ids: Collection[UUID]) -> list[Network]:
+    """Return those of the networks that exist, in no order, in one statement for any number of them."""
+    rows = session.execute(_NETWORKS, {"network_ids": list(network_ids)})
+    return [_network(row) for row in rows if row.deleted_at is None]
+
+
+def _network(row: Row[Any]) -> Network:
     return Network(
         network_id=row.network_id,
         partner_id=row.partner_id,
@@ -38,15 +50,15 @@ def load_network(session: Session, network_id: UUID) -> Network:
     )
 
 
-_NETWORK = text(
-    f"""
+_LOAD = f"""
     SELECT network_id, partner_id, name, deleted_at,
         (SELECT coalesce(json_agg(json_build_array(org_id, name) ORDER BY name), '[]')
          FROM orgs WHERE network_id = asker.network_id AND deleted_at IS NULL) AS members,
         {asker_columns("network_id")}
-    FROM networks AS asker WHERE network_id = :network_id
-    """
-)
+    FROM networks AS asker
+"""
+_NETWORK = text(f"{_LOAD} WHERE network_id = :network_id")
+_NETWORKS = text(f"{_LOAD} WHERE network_id = ANY(:network_ids)")
 
 
 def load_member(session: Session, org_id: UUID, network_id: UUID | None = None) -> tuple[Org, UUID]:

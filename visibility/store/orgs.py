@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from visibility.domain import Location, Org, Question
@@ -24,6 +25,16 @@ def load_org(session: Session, org_id: UUID) -> Org:
         raise InvalidInput(f"There is no organisation {org_id}.")
     if row.deleted_at is not None:
         raise InvalidInput(f"There is no organisation {org_id}: it was deleted on {row.deleted_at:%Y-%m-%d}.")
+    return _org(row)
+
+
+def load_orgs(session: Session, org_ids: Collection[UUID]) -> list[Org]:
+    """Return those of the orgs that exist, in no order, in one statement for any number of them."""
+    rows = session.execute(_ORGS, {"org_ids": list(org_ids)})
+    return [_org(row) for row in rows if row.deleted_at is None]
+
+
+def _org(row: Row[Any]) -> Org:
     return Org(
         org_id=row.org_id,
         partner_id=row.partner_id,
@@ -66,11 +77,11 @@ def as_questions(questions: Sequence[tuple[str, str]]) -> tuple[Question, ...]:
     return tuple(Question(UUID(question_id), question) for question_id, question in questions)
 
 
-_ORG = text(
-    f"""
+_LOAD = f"""
     SELECT org_id, partner_id, network_id, network_joined_at, name, is_free_tier, spend_limit, deleted_at,
         ARRAY(SELECT url FROM org_websites WHERE org_id = asker.org_id ORDER BY created_at, url) AS websites,
         {asker_columns("org_id")}
-    FROM orgs AS asker WHERE org_id = :org_id
-    """
-)
+    FROM orgs AS asker
+"""
+_ORG = text(f"{_LOAD} WHERE org_id = :org_id")
+_ORGS = text(f"{_LOAD} WHERE org_id = ANY(:org_ids)")

@@ -30,8 +30,8 @@ class Scheduled:
 
     `expected` counts the answers of its manifest as configured now, `to_ask` those of them that are still to be asked
     and those that an earlier manifest of the day has left. `state`: none, there is no batch yet; open, it has not
-    completed or has work left; done, it is completed with nothing to ask, to read or to charge. `members` are those
-    of a network, by name.
+    completed or has work left; done, it is completed with nothing to ask, to read or to charge. `status` and `error`
+    are those of the batch, `models` those that are asked now, `members` those of a network, by name.
     """
 
     owner_id: UUID
@@ -43,6 +43,9 @@ class Scheduled:
     to_ask: int
     state: State
     batch_id: UUID | None
+    status: str | None = None
+    error: str | None = None
+    models: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
 
 
@@ -88,6 +91,11 @@ def scheduled_networks(
     A network's batch is done when its answers are read and charged for every present member as well.
     """
     return _scheduled(session, "network", run_date, extractor_version, max_attempts, replicates)
+
+
+def scheduled_ids(session: Session, scope: Scope, run_date: date) -> list[UUID]:
+    """Return the ids of the orgs or networks, also deleted ones, whose schedules have the weekday of `run_date`."""
+    return list(session.execute(_SCHEDULED_IDS[scope], {"dow": run_date.weekday()}).scalars())
 
 
 def weekly_plans(session: Session, *, replicates: int = 1) -> list[WeeklyPlan]:
@@ -161,6 +169,9 @@ def _scheduled_owner(scope: Scope, row: Any) -> Scheduled:
         to_ask=row.to_ask,
         state=state,
         batch_id=row.batch_id,
+        status=row.status,
+        error=row.error,
+        models=tuple(row.models),
         members=members,
     )
 
@@ -221,10 +232,11 @@ _ASKED = f"""
 """
 _OWNER = "asker.{key} AS owner_id, asker.name, asker.partner_id, {is_free_tier} AS is_free_tier"
 # What a batch still has to do, counted from its own runs; only a completed one can have nothing left, and only its
-# answers are looked up among evaluations and charges.
+# answers are looked up among evaluations. A charge is made for an answer that is evaluated, once per reader: where all
+# are evaluated, as many are uncharged as there are charges missing, and those are counted in one look per batch.
 _WORK = f"""
     LEFT JOIN LATERAL (
-        SELECT batch_id, status FROM evaluation_batches found
+        SELECT batch_id, status, error FROM evaluation_batches found
         WHERE found.scope = :scope AND coalesce(found.org_id, found.network_id) = asker.{{key}}
           AND found.run_date = :run_date
         LIMIT 1) batch ON true
@@ -236,35 +248,40 @@ _WORK = f"""
             count(*) FILTER (
                 WHERE run.question_id = ANY(asked.questions) AND run.model = ANY(asked.models)
                   AND {_PLACE.format(row="run")} = ANY(asked.places) AND run.replicate <= :replicates) AS written,
-            coalesce(sum(read.unread), 0) AS unread, coalesce(sum(read.uncharged), 0) AS uncharged
+            count(*) FILTER (WHERE run.status = 'answered') AS answered,
+            coalesce(sum(read.unread), 0) AS unread
         FROM question_runs run
         LEFT JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE evaluation.found IS NULL) AS unread,
-                count(*) FILTER (WHERE evaluation.found AND entry.found IS NULL) AS uncharged
+            SELECT count(*) FILTER (WHERE evaluation.found IS NULL) AS unread
             FROM ({{reader_ids}}) AS reader (org_id)
             LEFT JOIN LATERAL (
                 SELECT true AS found FROM org_evals
                 WHERE question_run_id = run.question_run_id AND org_id = reader.org_id AND extractor_version = :version
                 LIMIT 1) evaluation ON true
-            LEFT JOIN LATERAL (
-                SELECT true AS found FROM partner_usage_ledger
-                WHERE source_type = 'question_run' AND source_id = run.question_run_id AND org_id = reader.org_id
-                  AND kind = 'charge'
-                LIMIT 1) entry ON evaluation.found
         ) read ON batch.status = 'completed' AND run.status = 'answered'
         WHERE run.batch_id = batch.batch_id) work ON true
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS entries FROM partner_usage_ledger entry
+        WHERE entry.batch_id = batch.batch_id AND entry.kind = 'charge' AND entry.source_type = 'question_run'
+          AND entry.org_id IN ({{reader_ids}})) charged ON batch.status = 'completed'
 """
 _SCHEDULED = {
     scope: text(
         f"""
-        SELECT {_OWNER}, {{members}} AS members, manifest.expected, batch.batch_id, batch.status,
-            greatest(manifest.expected - work.written, 0) + work.unfinished AS to_ask, work.unread, work.uncharged
+        SELECT {_OWNER}, {{members}} AS members, asked.models, manifest.expected,
+            batch.batch_id, batch.status, batch.error,
+            greatest(manifest.expected - work.written, 0) + work.unfinished AS to_ask, work.unread,
+            work.answered * asked.readers > charged.entries AS uncharged
         FROM schedules schedule JOIN {{table}} asker ON asker.{{key}} = schedule.{{key}}
         {_ASKED} {_WORK}
         WHERE schedule.dow = :dow AND asker.deleted_at IS NULL
         ORDER BY asker.name, asker.{{key}}
         """.format(**columns)
     )
+    for scope, columns in _SCOPES.items()
+}
+_SCHEDULED_IDS = {
+    scope: text("SELECT {key} FROM schedules WHERE dow = :dow AND {key} IS NOT NULL".format(**columns))
     for scope, columns in _SCOPES.items()
 }
 _WEEKLY = {

@@ -77,7 +77,11 @@ class BrightDataClient:
         self._http = httpx.AsyncClient(
             base_url=settings.base_url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"},
-            timeout=settings.request_timeout_seconds,
+            # a request that our own time-out ends while it connects would cost httpx that connection for good
+            # (httpcore 1.0.9): waiting for a connection and making it end before
+            timeout=httpx.Timeout(
+                self._timeout_seconds, connect=self._timeout_seconds / 3, pool=self._timeout_seconds / 3
+            ),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
         )
 
