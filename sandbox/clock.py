@@ -10,6 +10,7 @@ import time
 from sandbox.options import Options
 
 JOB_MEDIAN_SECONDS, JOB_LEAST_SECONDS, JOB_MOST_SECONDS = 60.0, 15.0, 600.0
+BATCH_MEDIAN_SECONDS, BATCH_LEAST_SECONDS, BATCH_MOST_SECONDS = 600.0, 120.0, 20_000.0
 LLM_MEDIAN_SECONDS, LLM_LEAST_SECONDS, LLM_MOST_SECONDS = 1.5, 0.5, 5.0
 SPREAD = 0.8  # sigma of the lognormal distributions
 RETRY_AFTER_SECONDS = 2.0
@@ -33,6 +34,10 @@ class Clock:
     def job_seconds(self, ordinal: int) -> float:
         """Return the real seconds that the nth vendor job takes; 0 without latency."""
         return self._draw(f"job|{ordinal}", JOB_MEDIAN_SECONDS, JOB_LEAST_SECONDS, JOB_MOST_SECONDS)
+
+    def batch_seconds(self, ordinal: int) -> float:
+        """Return the real seconds that the nth batch of LLM requests takes; 0 without latency."""
+        return self._draw(f"batch|{ordinal}", BATCH_MEDIAN_SECONDS, BATCH_LEAST_SECONDS, BATCH_MOST_SECONDS)
 
     async def wait_for_llm(self) -> None:
         """Sleep as long as the next LLM call takes."""

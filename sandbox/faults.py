@@ -10,10 +10,12 @@ from typing import Any
 
 TRIGGER, PROGRESS, SNAPSHOT, LIST, CANCEL = "trigger", "progress", "snapshot", "snapshots", "cancel"
 CHAT, RESPONSES, SLACK, RECORD = "chat", "responses", "slack", "record"
+FILES, BATCHES, BATCH = "files", "batches", "batch"
 BRIGHT_DATA = (TRIGGER, PROGRESS, SNAPSHOT, LIST, CANCEL)
 LLM = (CHAT, RESPONSES)
-EVERYWHERE = (*BRIGHT_DATA, *LLM, SLACK)
-BUYING = (TRIGGER, *LLM)
+OPENAI = (*LLM, FILES, BATCHES, BATCH)
+EVERYWHERE = (*BRIGHT_DATA, *OPENAI, SLACK)
+BUYING = (TRIGGER, *LLM, BATCHES)
 SURFACES = (*EVERYWHERE, RECORD)
 
 
@@ -65,6 +67,10 @@ _CATALOGUE = (
     Fault("llm_empty", LLM, "The completion has no content at all."),
     Fault("hallucinated_passage", LLM, "Block numbers out of range or not about the organisation; brands not named."),
     Fault("injected_instructions_followed", LLM, "The reader obeys instructions that stand in an answer."),
+    Fault("batch_failed", (BATCHES,), "The batch is accepted and fails its validation; nothing is sold."),
+    Fault("batch_expired", (BATCHES,), "The batch expires at half of its lines; the others are not sold."),
+    Fault("batch_never_done", (BATCHES,), "The batch stays `in_progress` until it is cancelled or its window ends."),
+    Fault("batch_lines_missing", (BATCHES,), "A third of the batch's lines, one at least, are in neither file."),
 )
 FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _CATALOGUE}
 ERROR_CODES = ("dead_page", "bad_input", "blocked", "crawl_error", "parse_error", "no_peers")

@@ -103,9 +103,10 @@ def _job(job: Job, status: str) -> dict[str, Any]:
 
 def _llm(state: State) -> dict[str, Any]:
     models = {model: {**asdict(usage), "purposes": dict(usage.purposes)} for model, usage in state.usage.items()}
-    fields = ("calls", "input_tokens", "cached_tokens", "output_tokens", "searches")
+    fields = ("calls", "batched_calls", "repeated_calls", "input_tokens", "cached_tokens", "output_tokens", "searches")
     purposes: Counter[str] = sum((usage.purposes for usage in state.usage.values()), Counter())
     totals = {name: sum(getattr(usage, name) for usage in state.usage.values()) for name in fields}
     drawn = state.clock.llm_seconds
     seconds = {"median_seconds": median(drawn) if drawn else None, "mean_seconds": fmean(drawn) if drawn else None}
-    return {**totals, "purposes": dict(purposes), "models": models, **seconds}
+    batches = Counter(job.status(state.clock.now()) for job in state.batches.by_id.values())
+    return {**totals, "purposes": dict(purposes), "models": models, "batches": dict(batches), **seconds}

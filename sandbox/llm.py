@@ -175,7 +175,7 @@ def _user_document(user: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def bill(state: State, prompt: Prompt, completion: Completion, *, searches: int = 0) -> Tokens:
+def bill(state: State, prompt: Prompt, completion: Completion, *, searches: int = 0, batched: bool = False) -> Tokens:
     """Count the call's tokens into the accounting and return them."""
     static = (prompt.system, prompt.schema.name if prompt.schema else "")
     schema_size = len(str(prompt.schema.schema)) if prompt.schema else 0
@@ -187,12 +187,21 @@ def bill(state: State, prompt: Prompt, completion: Completion, *, searches: int 
     tokens = Tokens(total, cached, writes, max(1, len(said) // CHARACTERS_PER_TOKEN))
     usage = state.usage.setdefault(prompt.model, LlmUsage())
     usage.calls += 1
+    usage.batched_calls += batched
+    usage.repeated_calls += _sold_before(state, hash((prompt.model, *static, prompt.user)))
     usage.searches += searches
     usage.input_tokens += tokens.input
     usage.cached_tokens += tokens.cached
     usage.output_tokens += tokens.output
     usage.purposes[purpose_of(prompt)] += 1
     return tokens
+
+
+def _sold_before(state: State, key: int) -> bool:
+    """Tell whether this very prompt has been answered before, and remember it."""
+    known = key in state.prompts_sold
+    state.prompts_sold.add(key)
+    return known
 
 
 def _cached(state: State, key: int, prefix: int) -> int:

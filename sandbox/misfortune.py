@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from sandbox.faults import LLM, SLACK, Strike
+from sandbox.faults import OPENAI, SLACK, Strike
 from sandbox.state import State
 from sandbox.web import Delivery, Request, Response, json_response
 
@@ -53,7 +53,7 @@ def _before(state: State, surface: str, strike: Strike) -> Response | None:
 
 def rate_limited(state: State, surface: str, *, retry_after: bool) -> Response:
     """Return the 429 of the surface's vendor."""
-    if surface not in LLM and surface != SLACK:
+    if surface not in OPENAI and surface != SLACK:
         return state.too_many("too many running jobs", retry_after=retry_after)
     state.throttled["slack" if surface == SLACK else "llm"] += 1
     seconds, milliseconds = state.clock.retry_after()
@@ -76,7 +76,7 @@ def llm_error(
 
 
 def _quota_gone(surface: str) -> Response:
-    if surface in LLM:
+    if surface in OPENAI:
         message = "You exceeded your current quota, please check your plan and billing details."
         return llm_error(429, message, "insufficient_quota", "insufficient_quota")
     return json_response({"error": "Account is suspended", "code": "account_suspended"}, 403)
@@ -84,6 +84,6 @@ def _quota_gone(surface: str) -> Response:
 
 def _server_error(state: State, surface: str) -> Response:
     status = (500, 502, 503)[state.calls[surface] % 3]
-    if surface in LLM:
+    if surface in OPENAI:
         return llm_error(status, "The server had an error while processing your request.", "server_error", None)
     return Response(status, b"<html><body>Bad gateway</body></html>", content_type="text/html")

@@ -38,53 +38,65 @@ class ChatCompletions:
         return unauthorised(request) or await guarded(self._state, CHAT, request, self._complete)
 
     async def _complete(self, request: Request, strike: Strike) -> Response:
-        body = request.json()
-        if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
-            return bad_request("Missing required parameter: 'messages'.", "messages")
-        model = str(body.get("model") or request.parameters.get("deployment") or "")
-        refused = refused_parameters(body, model, azure=request.path.startswith("/openai/"))
-        if refused is not None:
-            return refused
-        try:
-            schema = _schema_of(body.get("response_format"))
-        except SchemaRefused as error:
-            return bad_request(f"Invalid schema for response_format: {error}", "response_format")
+        deployment = str(request.parameters.get("deployment") or "")
+        prompt = prompt_of(request.json(), deployment, azure=request.path.startswith("/openai/"))
+        if isinstance(prompt, Response):
+            return prompt
         await self._state.clock.wait_for_llm()
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        system, user = _texts_of(body["messages"])
-        prompt = Prompt(model, system, user, schema, limit)
-        completion = complete(self._state, prompt, strike)
-        return json_response(self._body(prompt, completion, bill(self._state, prompt, completion)))
+        return json_response(completed(self._state, prompt, strike))
 
-    def _body(self, prompt: Prompt, completion: Completion, tokens: Tokens) -> dict[str, Any]:
-        content = None if completion.refusal else completion.text
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": content,
-            "refusal": completion.refusal,
-            "annotations": [],
-        }
-        finish = "length" if completion.truncated else "stop"
-        return {
-            "id": identifier(self._state, "chatcmpl-"),
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": prompt.model,
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
-            "usage": {
-                "prompt_tokens": tokens.input,
-                "completion_tokens": tokens.output,
-                "total_tokens": tokens.input + tokens.output,
-                "prompt_tokens_details": {
-                    "cached_tokens": tokens.cached,
-                    "cache_write_tokens": tokens.cache_writes,
-                    "audio_tokens": 0,
-                },
-                "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+
+def prompt_of(body: Any, deployment: str = "", *, azure: bool = False) -> Prompt | Response:
+    """Return what a request body asks for, or the error that refuses it."""
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
+        return bad_request("Missing required parameter: 'messages'.", "messages")
+    model = str(body.get("model") or deployment)
+    refused = refused_parameters(body, model, azure=azure)
+    if refused is not None:
+        return refused
+    try:
+        schema = _schema_of(body.get("response_format"))
+    except SchemaRefused as error:
+        return bad_request(f"Invalid schema for response_format: {error}", "response_format")
+    system, user = _texts_of(body["messages"])
+    return Prompt(model, system, user, schema, body.get("max_completion_tokens") or body.get("max_tokens"))
+
+
+def completed(state: State, prompt: Prompt, strike: Strike, *, batched: bool = False) -> dict[str, Any]:
+    """Answer and bill a prompt; return the completion object."""
+    completion = complete(state, prompt, strike)
+    return _completion(state, prompt, completion, bill(state, prompt, completion, batched=batched))
+
+
+def _completion(state: State, prompt: Prompt, completion: Completion, tokens: Tokens) -> dict[str, Any]:
+    content = None if completion.refusal else completion.text
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": content,
+        "refusal": completion.refusal,
+        "annotations": [],
+    }
+    finish = "length" if completion.truncated else "stop"
+    return {
+        "id": identifier(state, "chatcmpl-"),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": prompt.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "usage": {
+            "prompt_tokens": tokens.input,
+            "completion_tokens": tokens.output,
+            "total_tokens": tokens.input + tokens.output,
+            "prompt_tokens_details": {
+                "cached_tokens": tokens.cached,
+                "cache_write_tokens": tokens.cache_writes,
+                "audio_tokens": 0,
             },
-            "service_tier": "default",
-            "system_fingerprint": "fp_sandbox",
-        }
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        },
+        "service_tier": "default",
+        "system_fingerprint": "fp_sandbox",
+    }
 
 
 def _schema_of(response_format: Any) -> StrictSchema | None:

@@ -18,6 +18,7 @@ from sandbox.answers import WorldOrg
 from sandbox.brightdata import BrightData
 from sandbox.control import Control
 from sandbox.ledger import accounting
+from sandbox.openai_batches import Batches
 from sandbox.openai_chat import ChatCompletions
 from sandbox.openai_responses import Responses
 from sandbox.options import Options
@@ -66,7 +67,7 @@ class _Server(uvicorn.Server):
 def application(state: State) -> Application:
     """Return the ASGI application over the state."""
     router = Router()
-    for surface in (ChatCompletions(state), Responses(state), BrightData(state), Control(state)):
+    for surface in (ChatCompletions(state), Responses(state), Batches(state), BrightData(state), Control(state)):
         surface.add_to(router)
     return Application(router, hold_seconds=state.options.hold_seconds, slow_seconds=state.options.slow_seconds)
 

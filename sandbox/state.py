@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.answers import WorldOrg
+from sandbox.batch_jobs import BatchJobs
 from sandbox.clock import Clock
 from sandbox.faults import Faults
 from sandbox.jobs import Jobs
@@ -18,13 +19,18 @@ from sandbox.world import World, example_orgs
 
 @dataclass
 class LlmUsage:
-    """Billed completions of one model; `purposes` counts them by what the reader took them for."""
+    """Billed completions of one model; `purposes` counts them by what the reader took them for.
+
+    `batched_calls` were sold by the Batch API, `repeated_calls` for a prompt that had been answered before.
+    """
 
     calls: int = 0
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
     searches: int = 0
+    batched_calls: int = 0
+    repeated_calls: int = 0
     purposes: Counter[str] = field(default_factory=Counter)
 
 
@@ -42,6 +48,8 @@ class State:
         self.throttled: Counter[str] = Counter()
         self.usage: dict[str, LlmUsage] = {}
         self.prompt_prefixes: set[int] = set()
+        self.prompts_sold: set[int] = set()
+        self.batches = BatchJobs(options.seed, self.clock, self.faults)
         self.slack: list[dict[str, Any]] = []
 
     def reset_counts(self) -> None:
@@ -53,6 +61,8 @@ class State:
         self.usage.clear()
         self.clock.llm_seconds.clear()
         self.prompt_prefixes.clear()
+        self.prompts_sold.clear()
+        self.batches = BatchJobs(self.options.seed, self.clock, self.faults)
         self.slack.clear()
 
     def too_many(self, reason: str, *, retry_after: bool = True) -> Response:

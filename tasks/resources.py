@@ -6,6 +6,7 @@ A flow opens the resources once; flows inside it (a shard's orgs) find them open
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from tasks.limits import limiter
 from visibility.collection import AnswerCollector
 from visibility.evaluation import extractor_version
 from visibility.identity import new_owner
+from visibility.llm.batched import BatchedCalls
 from visibility.llm.client import LlmClient
 from visibility.settings import Settings
 from visibility.shared_brands import SharedBrands
@@ -77,7 +79,8 @@ async def opened(
     settings = settings or await settings_from_blocks()
     if reads:
         settings.require_keys(asks=asks)
-    resources = _connect(settings, linger_seconds)
+    _collect_rarely()
+    resources = _connect(settings, linger_seconds, patient=patient)
     token = _open.set(resources)
     try:
         yield resources
@@ -91,6 +94,14 @@ async def opened(
         resources.database.close()
 
 
+def _collect_rarely() -> None:
+    """Look for cycles of garbage rarely: each full look goes through a million objects of libraries, which stay.
+
+    With Python's own thresholds it took a shard a sixth of its CPU, 0.11 s per org; memory grows by a few MB.
+    """
+    gc.set_threshold(10_000, 20, 10)
+
+
 def preload() -> None:
     """Import what summaries need, a second of work, in a thread: while vendors work it costs no time."""
     asyncio.get_running_loop().run_in_executor(None, import_module, "pandas")
@@ -102,10 +113,17 @@ def _shared_brands(settings: Settings, database: Database, llm: LlmClient, proce
     )
 
 
-def _connect(settings: Settings, linger_seconds: float | None) -> Resources:
+def _llm(settings: Settings, database: Database, process: str, *, patient: bool) -> LlmClient:
+    if not settings.llm.llm_batch:
+        return LlmClient(settings.llm, shards=settings.shards)
+    batched = BatchedCalls(database, settings.llm, submitter=process, waits=patient)
+    return LlmClient(settings.llm, shards=settings.shards, batched=batched)
+
+
+def _connect(settings: Settings, linger_seconds: float | None, *, patient: bool) -> Resources:
     process = new_owner()
     database = connect(settings)
-    llm = LlmClient(settings.llm, shards=settings.shards) if settings.llm.configured else None
+    llm = _llm(settings, database, process, patient=patient) if settings.llm.configured else None
     brands = _shared_brands(settings, database, llm, process) if llm else None
     collector = AnswerCollector(
         database,

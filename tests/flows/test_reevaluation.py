@@ -20,6 +20,7 @@ from tests.support.billing import evaluate, hold_default, ledger, open_network_b
 from tests.support.seed import QUESTIONS, seed_network, seed_org
 from visibility.billing.settlement import settle
 from visibility.errors import BatchFailed, InvalidInput
+from visibility.evaluation import evaluate_stored
 from visibility.reevaluation import ReevaluationSummary
 from visibility.settings import Settings
 from visibility.store.database import Database
@@ -103,6 +104,34 @@ async def test_another_model_reads_beside_the_old_rows_and_readers_see_its_findi
     stored = rows(database, "SELECT * FROM org_evals")
     assert len(stored) == 2 * ANSWERS and set(map(str, old_rows)) <= set(map(str, stored))
     assert money(database) == before and sandbox.accounting()["totals"]["records_sold"] == sold
+
+
+@pytest.fixture
+def batching(settings: Settings) -> Settings:
+    """The same settings with LLM_BATCH."""
+    llm = {"llm_batch": True, "llm_batch_linger_seconds": 0.02, "llm_batch_poll_seconds": 0.02}
+    return settings.model_copy(update={"llm": settings.llm.model_copy(update=llm)})
+
+
+async def test_a_re_evaluation_that_may_wait_goes_by_batch_at_half_the_price(
+    database: Database, batching: Settings, org_id: UUID, sandbox: RunningSandbox
+) -> None:
+    async with resources.opened(batching, patient=True):
+        summary = await org_reevaluation(org_id)
+    assert (summary.reevaluated, summary.failed) == (ANSWERS, {})
+    tables = rows(database, "SELECT DISTINCT price_table FROM llm_calls WHERE purpose <> 'names'")
+    assert [table.endswith("-batch") for (table,) in tables] == [True]
+    assert sandbox.accounting()["llm"]["batched_calls"] == ANSWERS
+
+
+async def test_who_is_waited_for_does_not_go_by_batch(
+    database: Database, batching: Settings, sandbox: RunningSandbox
+) -> None:
+    with database.transaction() as session:
+        profile, batch_id, runs = seed_answers(session, [PRAISE])
+    async with resources.opened(batching) as opened:
+        counts = await evaluate_stored(database, opened.llm, profile, batch_id, runs, chunk=1, answers_per_call=1)
+    assert (counts.evaluated, sandbox.accounting()["llm"]["batched_calls"]) == (1, 0)
 
 
 async def test_a_replay_compares_and_charges_nobody_but_what_was_owed_before(

@@ -9,7 +9,7 @@ from statistics import median, quantiles
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("visibility", "blocks", "tasks", "flows", "sandbox", "deployments", "benchmarks")
+PACKAGES = ("visibility", "blocks", "tasks", "flows", "sandbox", "deployments", "benchmarks", "evals")
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "util"}
 
 files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
@@ -34,7 +34,7 @@ class TokenUse:
 
 @dataclass(frozen=True, slots=True)
 class ModelPrice:
-    """One model of the catalogue; prices in USD per million tokens."""
+    """One model of the catalogue; prices in USD per million tokens, of which a batch costs the part `batch_share`."""
 
     name: str
     input: Decimal
@@ -46,6 +46,13 @@ class ModelPrice:
     reasoning_effort: str | None
     explicit_cache: bool
     price_table: str
+    batch_share: Decimal
+
+    def batched(self) -> ModelPrice:
+        """Return this model at the prices of the Batch API; its price table says so."""
+        names = ("input", "cached_input", "cache_write", "output")
+        prices = {name: getattr(self, name) * self.batch_share for name in names}
+        return replace(self, **prices, price_table=f"{self.price_table}-batch")
 
     def cost_usd(self, use: TokenUse) -> Decimal:
         """Return what one call costs in USD, to six decimals."""
@@ -63,7 +70,8 @@ class ModelPrice:
 def catalogue() -> dict[str, ModelPrice]:
     """Return every known model by name."""
     data = yaml.safe_load(files("visibility").joinpath("data/models.yaml").read_text("utf-8"))
-    return {name: _model_price(name, entry, data["version"]) for name, entry in data["models"].items()}
+    batch_share = Decimal(data["batch_share"])
+    return {name: _model_price(name, entry, data["version"], batch_share) for name, entry in data["models"].items()}
 
 
 def known_model(name: str, today: date) -> ModelPrice:
@@ -87,7 +95,7 @@ def _check_shutdown(model: ModelPrice, shutdown: date, today: date) -> None:
         log.warning("llm.model_shuts_down", model=model.name, shutdown=str(shutdown), days=(shutdown - today).days)
 
 
-def _model_price(name: str, entry: dict[str, Any], version: str) -> ModelPrice:
+def _model_price(name: str, entry: dict[str, Any], version: str, batch_share: Decimal) -> ModelPrice:
     return ModelPrice(
         name=name,
         input=Decimal(entry["input"]),
@@ -99,4 +107,5 @@ def _model_price(name: str, entry: dict[str, Any], version: str) -> ModelPrice:
         reasoning_effort=entry["reasoning_effort"],
         explicit_cache=entry["explicit_cache"],
         price_table=version,
+        batch_share=batch_share,
     )

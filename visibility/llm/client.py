@@ -20,8 +20,10 @@ from visibility.errors import (
     ProviderUnavailable,
     RateLimited,
     RetryableError,
+    UnusableReply,
 )
 from visibility.llm.allowance import Allowance
+from visibility.llm.batched import BatchedCalls, BatchedReply
 from visibility.llm.catalog import ModelPrice, known_model
 from visibility.llm.endpoint import endpoint_of
 from visibility.llm.replies import Parsed, billed_call, parsed_reply, response_format, system_message
@@ -41,13 +43,16 @@ BREAKER_FAILURES = 10  # in a row: a fault rate of 20 % reaches it once in ten m
 BREAKER_SECONDS = 15.0
 REFUSAL_SECONDS = 30.0
 
+BATCHED_PURPOSES = frozenset({"evaluation", "brands", "mention"})  # names are needed at once
+
 SLOW_TO_IMPORT = ("openai", "openai.types.chat", "purgatory")
 
 
 class LlmClient:
     """One per process and event loop; `settings` are checked on construction, nothing is sent before `parse`.
 
-    `shards` processes share the requests and tokens per minute that the settings name.
+    `shards` processes share the requests and tokens per minute that the settings name. With `batched` calls about
+    answers go through it, and are made directly where it brings no reply.
     Raises ConfigurationError for a missing key, half an Azure configuration and an unknown or dead model.
     """
 
@@ -56,11 +61,13 @@ class LlmClient:
         settings: LlmSettings,
         *,
         shards: int = 1,
+        batched: BatchedCalls | None = None,
         today: date | None = None,
         breaker_failures: int = BREAKER_FAILURES,
         breaker_seconds: float = BREAKER_SECONDS,
     ) -> None:
         self.settings = settings
+        self._batched = batched
         self._endpoint = endpoint_of(settings)
         day = today or datetime.now(UTC).date()
         roles = {settings.evaluation_model, settings.brands_model, settings.names_model}
@@ -84,12 +91,31 @@ class LlmClient:
         await _import_libraries()
         price = self._models.get(model) or known_model(model, datetime.now(UTC).date())
         request = self._request(price, system, user, schema, cache_key or purpose)
+        if self._batched is not None and purpose in BATCHED_PURPOSES:
+            reply = await self._batched.ask(request)
+            if reply is not None:
+                return self._parsed_batched(self._batched, reply, purpose, price, schema)
         completion, latency_seconds = await self._send(request)
         call = billed_call(purpose, price, completion, latency_seconds)
         return parsed_reply(completion, schema, call), call
 
+    def _parsed_batched(
+        self, batched: BatchedCalls, reply: BatchedReply, purpose: str, price: ModelPrice, schema: type[Parsed]
+    ) -> tuple[Parsed, LlmCall]:
+        from openai.types.chat import ChatCompletion
+
+        completion = ChatCompletion.construct(**reply.completion)
+        call = billed_call(purpose, price.batched(), completion, reply.latency_seconds, reply.call_id)
+        try:
+            return parsed_reply(completion, schema, call), call
+        except UnusableReply:
+            batched.spend(reply)
+            raise
+
     async def close(self) -> None:
         """Close the connections."""
+        if self._batched is not None:
+            await self._batched.close()
         if self._sdk is not None:
             await self._sdk.close()
             self._sdk = None
@@ -181,7 +207,8 @@ class LlmClient:
 
     def _connected(self) -> AsyncOpenAI:
         if self._sdk is None:
-            from openai import AsyncOpenAI  # 0.8 s to import: not for those who only ask for --help
+            # 0.8 s to import: not for those who only ask for --help
+            from openai import AsyncOpenAI, DefaultAioHttpClient
 
             self._sdk = AsyncOpenAI(
                 base_url=self._endpoint.base_url,
@@ -189,6 +216,8 @@ class LlmClient:
                 default_headers={"api-key": self._endpoint.key} if self._endpoint.deployment else None,
                 timeout=self.settings.llm_timeout_seconds,
                 max_retries=0,
+                # httpx2's own pool looks at every connection for every request: 1 ms of CPU a call with 256 slots
+                http_client=DefaultAioHttpClient(),
             )
         return self._sdk
 

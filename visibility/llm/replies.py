@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,11 +41,20 @@ def system_message(text: str, *, breakpoint_after: bool) -> dict[str, Any]:
     return {"role": "system", "content": [part]}
 
 
-def billed_call(purpose: str, price: ModelPrice, completion: ChatCompletion, latency_seconds: float) -> LlmCall:
-    """Return the record of a call that the vendor answered, whatever the answer is worth."""
+def billed_call(
+    purpose: str,
+    price: ModelPrice,
+    completion: ChatCompletion,
+    latency_seconds: float,
+    call_id: UUID | None = None,
+) -> LlmCall:
+    """Return the record of a call that the vendor answered, whatever the answer is worth.
+
+    A `call_id` makes records of the same call one.
+    """
     use = _token_use(completion)
     return LlmCall(
-        call_id=uuid4(),
+        call_id=call_id or uuid4(),
         purpose=purpose,
         model=price.name,
         input_tokens=use.input,

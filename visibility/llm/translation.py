@@ -34,12 +34,8 @@ def translated() -> Iterator[None]:
         yield
     except openai.APIStatusError as error:
         raise from_status(error) from None
-    except (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError):
-        raise ProviderUnavailable("The LLM did not answer in time.", code="llm_timeout") from None
-    except openai.APIConnectionError as error:
-        raise ProviderUnavailable(
-            f"The LLM cannot be reached ({type(error.__cause__ or error).__name__}).", code="llm_unavailable"
-        ) from None
+    except (openai.APIConnectionError, httpx2.TimeoutException, TimeoutError) as error:
+        raise _unavailable(error) from None
     except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
         # ValueError: a body that was cut off is not JSON, and the SDK lets the decoder's error through
         raise ProviderUnavailable(
@@ -47,9 +43,30 @@ def translated() -> Iterator[None]:
         ) from None
 
 
+def _unavailable(error: Exception) -> ProviderUnavailable:
+    """Tell a time-out from a broken connection, which the aiohttp transport calls a time-out too."""
+    import openai
+    from aiohttp import ClientConnectionError
+
+    causes = _causes(error)
+    late = isinstance(error, openai.APITimeoutError) or not isinstance(error, openai.APIConnectionError)
+    if late and all(isinstance(cause, TimeoutError) for cause in causes if isinstance(cause, ClientConnectionError)):
+        return ProviderUnavailable("The LLM did not answer in time.", code="llm_timeout")
+    name = type(causes[-1]).__name__
+    return ProviderUnavailable(f"The LLM cannot be reached ({name}).", code="llm_unavailable")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    return [error, *(_causes(error.__cause__) if error.__cause__ else ())]
+
+
 def from_status(error: APIStatusError) -> VisibilityError:
-    """Return our error for an HTTP status: the code inside the body decides where the status does not."""
-    status, code = error.status_code, error.code or error.type or ""
+    """Return our error for a response: the code inside the body decides where the status does not."""
+    return refusal(error.status_code, error.code or error.type or "", retry_after(error))
+
+
+def refusal(status: int, code: str, wait_seconds: float | None = None) -> VisibilityError:
+    """Return our error for an HTTP status and the code inside its body."""
     if code in QUOTA_CODES:
         return ProviderRefused("The LLM account's quota is used up.", code="llm_quota_gone")
     if status in (401, 403):
@@ -59,8 +76,8 @@ def from_status(error: APIStatusError) -> VisibilityError:
             f"The LLM does not serve this model, deployment or parameter (HTTP {status}).", code="llm_model_refused"
         )
     if status == 429:
-        wait = retry_after(error)
-        return RateLimited("The LLM asks for fewer requests.", retry_after_seconds=wait, code="llm_rate_limited")
+        message = "The LLM asks for fewer requests."
+        return RateLimited(message, retry_after_seconds=wait_seconds, code="llm_rate_limited")
     if status >= 500 or status in RETRYABLE_STATUS:
         return ProviderUnavailable(f"The LLM has a failure of its own (HTTP {status}).", code="llm_unavailable")
     return ItemError(f"The LLM does not accept this request (HTTP {status}).", code="llm_bad_request")

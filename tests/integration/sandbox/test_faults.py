@@ -301,5 +301,6 @@ def test_every_fault_at_five_percent_leaves_a_server_that_answers(sandbox: Runni
 
 def test_every_fault_of_the_catalogue_is_named_by_a_test() -> None:
     here = Path(__file__).parent
-    tests = "".join((here / name).read_text(encoding="utf-8") for name in ("test_faults.py", "test_openai.py"))
+    names = ("test_faults.py", "test_openai.py", "test_batches.py")
+    tests = "".join((here / name).read_text(encoding="utf-8") for name in names)
     assert [name for name in FAULTS if name not in ERROR_CODES and f'"{name}"' not in tests] == []

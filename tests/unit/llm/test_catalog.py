@@ -52,3 +52,10 @@ def test_every_model_of_the_catalogue_has_positive_prices_and_cheaper_cached_inp
         assert 0 < model.cached_input < model.input < model.output
         assert model.cache_write >= model.input
         assert not (model.temperature and model.reasoning_effort)
+
+
+def test_a_batch_costs_half_and_its_price_table_says_so() -> None:
+    luna = known_model("gpt-6-luna", TODAY)
+    use = TokenUse(input=3000, cached=1000, cache_writes=1000, output=510)
+    assert luna.batched().cost_usd(use) * 2 == luna.cost_usd(use)
+    assert luna.batched().price_table == f"{luna.price_table}-batch"

@@ -3,6 +3,7 @@
 from visibility.store.tables.base import EXACTLY_ONE_OWNER, MONEY, UTC_TIMESTAMP, Base
 from visibility.store.tables.batches import Batch, ProviderJob, QuestionRunRow, ReadingLease
 from visibility.store.tables.findings import AnswerBrand, BrandReading, LlmCallRow, OrgCitation, OrgCompetitor, OrgEval
+from visibility.store.tables.llm_batches import LlmBatch, LlmBatchRequest
 from visibility.store.tables.money import CreditBalance, CreditHold, CreditTopUp, LedgerEntry, PricingConfig
 from visibility.store.tables.tenants import (
     GeoModel,
@@ -29,6 +30,8 @@ __all__ = [
     "GeoModel",
     "GeoQuestion",
     "LedgerEntry",
+    "LlmBatch",
+    "LlmBatchRequest",
     "LlmCallRow",
     "LocationRow",
     "Network",
