@@ -22,8 +22,10 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/venv /opt/venv
+# glibc keeps a heap per thread: two of them instead of sixteen save a shard with 100 orgs in flight 50 MB
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
     PREFECT_HOME=/tmp/prefect \
     PREFECT_LOGGING_LEVEL=INFO \
     DO_NOT_TRACK=1

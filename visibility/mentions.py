@@ -21,9 +21,9 @@ _TITLE_WORDS = "a about an at company glance of our overview profile review revi
 
 @dataclass(frozen=True, slots=True)
 class _Matcher:
-    """All names together: `finder` finds where one may begin, `by_first` holds the patterns to try there."""
+    """All names together: where a head stands one may begin, `by_first` holds the patterns to try there."""
 
-    finder: re.Pattern[str]
+    heads: tuple[str, ...]
     by_first: dict[str, tuple[NamePattern, ...]]
 
 
@@ -126,8 +126,7 @@ def _matcher(names: tuple[str, ...]) -> _Matcher | None:
         by_first[first] = (*by_first.get(first, ()), pattern)
     heads = {_head(pattern.first_word) for pattern in patterns}
     heads |= {f"{pattern.first_word[0]}." for pattern in patterns if pattern.begins_dotted}
-    words = sorted(heads, key=len, reverse=True)
-    return _Matcher(re.compile("|".join(map(re.escape, words))), by_first)
+    return _Matcher(tuple(heads), by_first)
 
 
 def _head(word: str) -> str:
@@ -136,14 +135,22 @@ def _head(word: str) -> str:
 
 
 def _hits(text: str, folded: Folded, matcher: _Matcher) -> Iterator[Span]:
-    found = matcher.finder.search(folded.text)
-    while found:
-        start = found.start()
+    for start in _starts(folded.text, matcher.heads):
         if begins_word(folded.text, start):
             ends = [_end(text, folded, start, name) for name in matcher.by_first[folded.text[start]]]
             if (end := max(ends)) > start:
                 yield Span(*folded.original(start, end))
-        found = matcher.finder.search(folded.text, start + 1)
+
+
+def _starts(text: str, heads: Iterable[str]) -> list[int]:
+    """Return where any of the heads stands, in order; a pattern of them all would be compiled for one answer only."""
+    starts: set[int] = set()
+    for head in heads:
+        start = text.find(head)
+        while start >= 0:
+            starts.add(start)
+            start = text.find(head, start + 1)
+    return sorted(starts)
 
 
 def _end(text: str, folded: Folded, start: int, name: NamePattern) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from visibility.intervals import Interval, bootstrap_ratios, wilson
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Column = NDArray[np.float64]
+    Columns: TypeAlias = dict[str, NDArray[Any]]
 
 __all__ = ["Cells", "CostFigure", "Figure", "Interval", "OrgMetrics", "metrics_by", "org_metrics", "rate", "wilson"]
 
@@ -27,6 +28,7 @@ RANK_DISCOUNT = 0.9  # rank-weighted visibility: 0.9^(rank − 1)
 NO_ANSWER = "no answer was evaluated"
 ONE_QUESTION = "no interval: it takes answers to two questions"
 SENTIMENT_SIGNS = {"positive": 1.0, "neutral": 0.0, "negative": -1.0}
+NUMBERS = ("mentioned", "cited", "grounded", "rank", "sov", "competitors", "citations", "own_citations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,30 +116,57 @@ def org_metrics(frame: pd.DataFrame) -> OrgMetrics:
 
     The same frame gives the same intervals: the bootstrap is seeded.
     """
-    expected = len(frame)
-    answered = int((frame["status"] == "answered").sum())
-    coverage = answered / expected if expected else None
-    usable = frame[frame["evaluated"].astype(bool)]
-    mentioned = _column(usable, "mentioned")
-    shares = _shares(usable, mentioned, coverage)
-    return OrgMetrics(
-        expected=expected,
-        answered=answered,
-        evaluated=len(usable),
-        coverage=_coverage(coverage, expected),
-        mention_rate=rate("mention_rate", int(mentioned.sum()), len(usable), "evaluated answers", coverage, NO_ANSWER),
-        owned_citation_rate=_owned_citation_rate(usable, coverage),
-        cells=_cells(mentioned, _column(usable, "cited"), coverage),
-        cost_per_usable_answer=_cost("cost_per_usable_answer", frame, answered, "usable answers", coverage),
-        cost_per_mention=_cost("cost_per_mention", frame, int(mentioned.sum()), "answers naming the org", coverage),
-        **shares,
-    )
+    return _metrics_of(_columns(frame))
 
 
 def metrics_by(frame: pd.DataFrame, *columns: str) -> dict[Hashable, OrgMetrics]:
     """Compute the figures for every value of a column (`model`, `location`, …), or tuple of values of several."""
     by: str | list[str] = columns[0] if len(columns) == 1 else list(columns)
-    return {key: org_metrics(group) for key, group in frame.groupby(by, sort=True)}
+    runs = _columns(frame)
+    groups = frame.reset_index(drop=True).groupby(by, sort=True).groups
+    return {key: _metrics_of(_at(runs, places.to_numpy())) for key, places in groups.items()}
+
+
+def _columns(frame: pd.DataFrame) -> Columns:
+    """Return what the figures need of each run; unknown is NaN, true is 1.
+
+    As arrays: an org has a dozen groups, and a frame of a group takes longer to make than its figures.
+    """
+    import numpy as np
+
+    _, questions = np.unique(frame["question_id"].astype(str).to_numpy(dtype=object), return_inverse=True)
+    return {
+        **{name: frame[name].to_numpy(dtype=float, na_value=np.nan) for name in NUMBERS},
+        "sign": frame["sentiment"].map(SENTIMENT_SIGNS).to_numpy(dtype=float, na_value=np.nan),
+        "question": questions,
+        "answered": (frame["status"] == "answered").to_numpy(),
+        "evaluated": frame["evaluated"].to_numpy(dtype=bool),
+        "answer_cost_usd": frame["answer_cost_usd"].to_numpy(dtype=object),
+        "evaluation_cost_usd": frame["evaluation_cost_usd"].to_numpy(dtype=object),
+    }
+
+
+def _at(runs: Columns, places: NDArray[Any]) -> Columns:
+    return {name: column[places] for name, column in runs.items()}
+
+
+def _metrics_of(runs: Columns) -> OrgMetrics:
+    expected, answered = len(runs["answered"]), int(runs["answered"].sum())
+    coverage = answered / expected if expected else None
+    usable = _at(runs, runs["evaluated"])
+    mentioned, n = usable["mentioned"], len(usable["mentioned"])
+    return OrgMetrics(
+        expected=expected,
+        answered=answered,
+        evaluated=n,
+        coverage=_coverage(coverage, expected),
+        mention_rate=rate("mention_rate", int(mentioned.sum()), n, "evaluated answers", coverage, NO_ANSWER),
+        owned_citation_rate=_owned_citation_rate(usable, coverage),
+        cells=_cells(mentioned, usable["cited"], coverage),
+        cost_per_usable_answer=_cost("cost_per_usable_answer", runs, answered, "usable answers", coverage),
+        cost_per_mention=_cost("cost_per_mention", runs, int(mentioned.sum()), "answers naming the org", coverage),
+        **_shares(usable, mentioned, coverage),
+    )
 
 
 class Share(NamedTuple):
@@ -151,7 +180,7 @@ class Share(NamedTuple):
     left_out: int = 0
 
 
-def _shares(usable: pd.DataFrame, mentioned: Column, coverage: float | None) -> dict[str, Figure]:
+def _shares(usable: Columns, mentioned: Column, coverage: float | None) -> dict[str, Figure]:
     """Return the bootstrapped figures by name."""
     import numpy as np
 
@@ -161,7 +190,7 @@ def _shares(usable: pd.DataFrame, mentioned: Column, coverage: float | None) -> 
         _sentiment(usable, mentioned),
         _citations(usable),
     ]
-    _, question = np.unique(usable["question_id"].astype(str).to_numpy(dtype=object), return_inverse=True)
+    _, question = np.unique(usable["question"], return_inverse=True)
     belongs = np.equal.outer(np.arange(question.max(initial=-1) + 1), question).astype(float)
     intervals = bootstrap_ratios(
         belongs @ np.column_stack([share.tops for share in shares]),
@@ -172,12 +201,12 @@ def _shares(usable: pd.DataFrame, mentioned: Column, coverage: float | None) -> 
     }
 
 
-def _voices(usable: pd.DataFrame, mentioned: Column) -> tuple[Share, Share]:
+def _voices(usable: Columns, mentioned: Column) -> tuple[Share, Share]:
     import numpy as np
 
-    by_text = _column(usable, "sov")
+    by_text = usable["sov"]
     known = ~np.isnan(by_text)
-    named = mentioned + _column(usable, "competitors")
+    named = mentioned + usable["competitors"]
     return (
         Share(
             "share_of_voice_by_text",
@@ -191,10 +220,10 @@ def _voices(usable: pd.DataFrame, mentioned: Column) -> tuple[Share, Share]:
     )
 
 
-def _ranks(usable: pd.DataFrame, mentioned: Column) -> tuple[Share, Share]:
+def _ranks(usable: Columns, mentioned: Column) -> tuple[Share, Share]:
     import numpy as np
 
-    rank = _column(usable, "rank")
+    rank = usable["rank"]
     ranked = (mentioned > 0) & ~np.isnan(rank)
     unknown = int((mentioned > 0).sum() - ranked.sum())
     place = np.where(ranked, rank, 1)
@@ -208,10 +237,10 @@ def _ranks(usable: pd.DataFrame, mentioned: Column) -> tuple[Share, Share]:
     )
 
 
-def _sentiment(usable: pd.DataFrame, mentioned: Column) -> Share:
+def _sentiment(usable: Columns, mentioned: Column) -> Share:
     import numpy as np
 
-    sign = usable["sentiment"].map(SENTIMENT_SIGNS).to_numpy(dtype=float, na_value=np.nan)
+    sign = usable["sign"]
     judged = (mentioned > 0) & ~np.isnan(sign)
     unjudged = int((mentioned > 0).sum() - judged.sum())
     return Share(
@@ -219,8 +248,8 @@ def _sentiment(usable: pd.DataFrame, mentioned: Column) -> Share:
     )
 
 
-def _citations(usable: pd.DataFrame) -> Share:
-    own, cited = _column(usable, "own_citations"), _column(usable, "citations")
+def _citations(usable: Columns) -> Share:
+    own, cited = usable["own_citations"], usable["citations"]
     return Share("citation_share", "citations", own, cited, "no answer cites a source")
 
 
@@ -250,11 +279,11 @@ def rate(
     return Figure(name, successes / n, n, unit, interval.low, interval.high, coverage, None, left_out)
 
 
-def _owned_citation_rate(usable: pd.DataFrame, coverage: float | None) -> Figure:
+def _owned_citation_rate(usable: Columns, coverage: float | None) -> Figure:
     import numpy as np
 
-    grounded = _column(usable, "grounded")
-    citing = int(_column(usable, "cited")[grounded == 1].sum())
+    grounded = usable["grounded"]
+    citing = int(usable["cited"][grounded == 1].sum())
     n, unknown = int((grounded == 1).sum()), int(np.isnan(grounded).sum())
     reason = "no answer is known to have searched the web"
     return rate("owned_citation_rate", citing, n, "grounded answers", coverage, reason, unknown)
@@ -271,16 +300,9 @@ def _cells(mentioned: Column, cited: Column, coverage: float | None) -> Cells:
     )
 
 
-def _cost(name: str, frame: pd.DataFrame, n: int, unit: str, coverage: float | None) -> CostFigure:
+def _cost(name: str, runs: Columns, n: int, unit: str, coverage: float | None) -> CostFigure:
     """Divide the cost of all runs, also of those that came to nothing, by `n`; six decimals."""
     if n == 0:
         return CostFigure(name, None, 0, unit, coverage, f"there are no {unit}")
-    total = sum(frame["answer_cost_usd"], Decimal(0)) + sum(frame["evaluation_cost_usd"], Decimal(0))
+    total = sum(runs["answer_cost_usd"], Decimal(0)) + sum(runs["evaluation_cost_usd"], Decimal(0))
     return CostFigure(name, round(Decimal(total) / n, 6), n, unit, coverage)
-
-
-def _column(frame: pd.DataFrame, name: str) -> Column:
-    """Return a column as floats; unknown is NaN, true is 1."""
-    import numpy as np
-
-    return frame[name].to_numpy(dtype=float, na_value=np.nan)

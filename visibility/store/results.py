@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -85,11 +86,10 @@ def load_frame(
 
 def top_competitors(results: Results, limit: int = 10) -> list[Competitor]:
     """Return the brands named in most answers; of several spellings the most frequent is shown."""
-    named = results.competitors
     n = int(results.runs["evaluated"].sum())
     top = [
-        Competitor(str(rows["name"].mode().iloc[0]), rows["question_run_id"].nunique(), n, float(rows["rank"].mean()))
-        for _, rows in named.groupby("name_key")
+        Competitor(_most_frequent(spellings), len(set(run_ids)), n, sum(ranks) / len(ranks))
+        for spellings, run_ids, ranks in _grouped(results.competitors, "name_key", "name", "question_run_id", "rank")
     ]
     return sorted(top, key=lambda brand: (-brand.answers, brand.average_rank, brand.name))[:limit]
 
@@ -98,10 +98,23 @@ def top_cited_domains(results: Results, limit: int = 10) -> list[CitedDomain]:
     """Return the domains with most citations."""
     cited = results.citations
     top = [
-        CitedDomain(str(domain), rows["question_run_id"].nunique(), len(rows), len(cited), bool(rows["is_own"].any()))
-        for domain, rows in cited.groupby("domain")
+        CitedDomain(domains[0], len(set(run_ids)), len(domains), len(cited), any(own))
+        for domains, run_ids, own in _grouped(cited, "domain", "domain", "question_run_id", "is_own")
     ]
     return sorted(top, key=lambda place: (-place.citations, -place.answers, place.domain))[:limit]
+
+
+def _grouped(frame: pd.DataFrame, by: str, *columns: str) -> Iterator[list[tuple[Any, ...]]]:
+    """Give the columns of each group, as tuples; pandas would take a millisecond a group, and brands are hundreds."""
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for key, *values in zip(*(frame[column].tolist() for column in (by, *columns)), strict=True):
+        groups.setdefault(key, []).append(tuple(values))
+    return (list(zip(*rows, strict=True)) for rows in groups.values())
+
+
+def _most_frequent(spellings: Iterable[str]) -> str:
+    """Return the most frequent one, of equals the first by the alphabet."""
+    return min(Counter(spellings).items(), key=lambda spelling: (-spelling[1], spelling[0]))[0]
 
 
 def frame_of(found: Result[Any], types: Mapping[str, str]) -> pd.DataFrame:
