@@ -18,7 +18,7 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 
 from flows.evaluate_orgs import evaluate_orgs
-from flows.guards import Problems, alert_on_cancellation, alert_on_crash, alerting
+from flows.guards import Problems, alert_on_cancellation, alert_on_crash, alerting, ended
 from flows.nights import chosen_spawn, tell_of_pool
 from flows.pool_runs import problems_of, reason_of_start, wait_for_runs
 from flows.shards import DEPLOYMENT, orgs_of, start_shards
@@ -69,7 +69,7 @@ async def evaluate_here(night: Night) -> NightEnds:
     """Evaluate the orgs in this process, all of them in one shard: their questions share vendor jobs."""
     ends = NightEnds(spawn="subflow")
     for org_ids in groups("orgs", night.todo_ids, MOST_ORGS):
-        state = await evaluate_orgs(list(org_ids), night.run_date, "schedule", return_state=True)
+        state = await ended(evaluate_orgs(list(org_ids), night.run_date, "schedule", return_state=True))
         ends.started += 1
         ends.reasons.update(await _reasons(state, org_ids))
     return ends

@@ -17,7 +17,7 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
-from flows.guards import Problems, alert_on_cancellation, alert_on_crash, alerting
+from flows.guards import Problems, alert_on_cancellation, alert_on_crash, alerting, ended
 from flows.network_questions import network_questions
 from flows.nights import chosen_spawn, tell_of_pool
 from flows.pool_runs import Wanted, problems_of, reason_of_start, start_runs, wait_for_runs
@@ -68,7 +68,7 @@ async def evaluate_here(night: Night) -> NightEnds:
     """Ask the networks in this process; their questions share vendor jobs, their members its places."""
 
     async def reason(network_id: UUID) -> str | None:
-        state = await network_questions(network_id, "schedule", None, night.run_date, return_state=True)
+        state = await ended(network_questions(network_id, "schedule", None, night.run_date, return_state=True))
         result = await state.aresult(raise_on_failure=False)
         return sentence_of(result) if isinstance(result, BaseException) else None
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from prefect import State, flow
 from prefect.runtime import flow_run
 
-from flows.guards import alert_on_cancellation, alert_on_crash, alerting
+from flows.guards import alert_on_cancellation, alert_on_crash, alerting, ended
 from flows.org_evaluation import org_evaluation
 from flows.side_by_side import side_by_side
 from tasks import resources
@@ -51,7 +51,7 @@ async def evaluate_orgs(
         progress = await ShardProgress.begin(len(set(org_ids)))
 
         async def evaluate(org_id: UUID) -> None:
-            state = await org_evaluation(org_id, triggered_by, None, day, return_state=True)
+            state = await ended(org_evaluation(org_id, triggered_by, None, day, return_state=True))
             await progress.add(await _ended(org_id, state))
 
         await side_by_side(list(dict.fromkeys(org_ids)), evaluate)

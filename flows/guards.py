@@ -7,18 +7,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.flows import Flow
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
-from tasks.alert import deliver, send_alert
+from tasks.alert import PATIENCE_SECONDS, deliver, send_alert
 from tasks.batch import fail_batch, show_failed_batch
 from tasks.money import claims_of, settle_claims
+from tasks.patience import within
 from tasks.resources import current
 from visibility.batches import OpenBatch
 from visibility.errors import LeaseLost, VisibilityError, sentence_of
@@ -44,9 +47,9 @@ class Problems:
         self._sentences.setdefault(sentence_of(error), [])
 
     def take_over(self, subject: str, inner: Problems) -> None:
-        """Remember the problems of a flow inside this one, which does not alert by itself."""
-        for sentence in inner._sentences:
-            self._sentences.setdefault(sentence, []).append(subject)
+        """Remember the problems of a flow inside this one, which does not alert by itself, with whom they concern."""
+        for sentence, concerned in inner._sentences.items():
+            self._sentences.setdefault(sentence, []).extend(concerned or [subject])
 
     def told_with(self, result: Result) -> Result:
         """Return what a flow returns; with problems as a state that says them, to the UI and to who awaits the run."""
@@ -110,14 +113,38 @@ async def alerting(subject: str) -> AsyncIterator[Problems]:
 async def _pass_on(outer: Problems | None, subject: str, happened: str, problems: Problems) -> None:
     if outer is not None:
         outer.take_over(subject, problems)
-    elif not _is_awaited():
+    elif not await _is_awaited():
         await send_alert(f"{subject} {happened}", str(problems))
 
 
-def _is_awaited() -> bool:
-    """True for a flow run that another flow has started and hears the end of."""
+async def ended(flow: Awaitable[State[Result]]) -> State[Result]:
+    """Await a flow inside this one; one that Prefect could not start or end has failed, and stops no other."""
+    try:
+        return await flow
+    except Exception as error:
+        get_run_logger().error("Prefect could not start or end a flow: %r", error)
+        if (problems := _outer.get()) is not None:
+            problems.add(error)
+        return Failed(message=sentence_of(error), data=error)
+
+
+async def _is_awaited() -> bool:
+    """True for a flow run that another one has started, which still runs and will hear of its end."""
     context = FlowRunContext.get()
-    return context is not None and context.flow_run is not None and context.flow_run.parent_task_run_id is not None
+    task_run_id = context.flow_run.parent_task_run_id if context and context.flow_run else None
+    if task_run_id is None:
+        return False
+    try:
+        return await within(PATIENCE_SECONDS, _starter_runs(task_run_id))
+    except Exception:  # an alert too many is better than none
+        return False
+
+
+async def _starter_runs(task_run_id: UUID) -> bool:
+    async with get_client() as client:
+        starter = (await client.read_task_run(task_run_id)).flow_run_id
+        state = (await client.read_flow_run(starter)).state if starter else None
+    return state is not None and not (state.is_final() or state.is_cancelling())
 
 
 @asynccontextmanager

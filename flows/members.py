@@ -10,7 +10,7 @@ from prefect import State
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 
-from flows.guards import Problems
+from flows.guards import Problems, ended
 from flows.network_org_missing import network_org_missing
 from flows.pool_runs import Wanted, check_deployment, problems_of, reason_of_start, start_runs, wait_for_runs
 from flows.side_by_side import side_by_side
@@ -48,7 +48,9 @@ async def evaluate_members(key: BatchKey, batch_id: UUID, spawn: Spawn, problems
 
 async def _in_this_process(key: BatchKey, members: Sequence[Member], progress: Progress) -> list[Child]:
     async def one(member: Member) -> Child:
-        state = await network_org_missing(member.org_id, key.owner_id, None, "network", key.run_date, return_state=True)
+        state = await ended(
+            network_org_missing(member.org_id, key.owner_id, None, "network", key.run_date, return_state=True)
+        )
         child = await _ended(member, state)
         await progress.advance(1)
         get_run_logger().info("%s: %s", printable(member.name), child.reason or child.state)

@@ -59,11 +59,13 @@ async def check_deployment(deployment: str) -> None:
 
 
 async def is_served(deployment: str) -> bool:
-    """Return whether the deployment exists and a worker is online in its work pool."""
+    """Return whether the deployment exists and a worker is online in its work pool, which is not paused."""
     async with get_client() as client:
         try:
             pool = (await client.read_deployment_by_name(deployment)).work_pool_name
-            workers = await client.read_workers_for_work_pool(pool) if pool else []
+            if pool is None or (await client.read_work_pool(pool)).is_paused:
+                return False
+            workers = await client.read_workers_for_work_pool(pool)
         except ObjectNotFound:
             return False
     return any(worker.status == WorkerStatus.ONLINE for worker in workers)
@@ -175,7 +177,9 @@ async def patiently(request: Callable[..., Awaitable[Result]], *args: Any) -> Re
 
 
 def _is_refusal(error: httpx.HTTPError) -> bool:
-    return isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error
+    if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code in (408, 429):
+        return False
+    return error.response.is_client_error
 
 
 async def _started(deployment: str, parameters: Mapping[str, Any], key: str) -> FlowRun | str:

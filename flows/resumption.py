@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from prefect import State
 
-from flows.guards import Problems
+from flows.guards import Problems, ended
 from flows.network_org_missing import network_org_missing
 from flows.network_questions import network_questions
 from flows.org_evaluation import org_evaluation
@@ -38,8 +38,8 @@ async def resume_batches(batches: Sequence[LeftBatch]) -> list[Action]:
     """Run the flows of batches again, side by side; one that fails stops no other."""
 
     async def one(batch: LeftBatch) -> Action:
-        start = org_evaluation if batch.key.scope == "org" else network_questions
-        state = await start(batch.key.owner_id, "reconcile", None, batch.key.run_date, return_state=True)
+        start: Callable[..., Awaitable[State[Any]]] = org_evaluation if batch.key.scope == "org" else network_questions
+        state = await ended(start(batch.key.owner_id, "reconcile", None, batch.key.run_date, return_state=True))
         return await _ended(batch_action("resume", batch), state)
 
     of_orgs, of_networks = await asyncio.gather(
@@ -64,8 +64,8 @@ async def resume_readings(left: LeftWork) -> list[Action]:
         return []
 
     async def one(reading: LeftReading) -> Action:
-        state = await network_org_missing(
-            reading.org_id, reading.network_id, triggered_by="reconcile", return_state=True
+        state = await ended(
+            network_org_missing(reading.org_id, reading.network_id, triggered_by="reconcile", return_state=True)
         )
         return await _ended(reading_action(reading), state)
 

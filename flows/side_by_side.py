@@ -35,8 +35,15 @@ async def networks_side_by_side(items: Sequence[Item], run: Callable[[Item], Awa
 async def _gathered(
     items: Sequence[Item], run: Callable[[Item], Awaitable[Result]], places: asyncio.Semaphore
 ) -> list[Result]:
-    async def one(item: Item) -> Result:
+    async def one(item: Item) -> Result | Exception:
         async with places:
-            return await run(item)
+            try:
+                return await run(item)
+            except Exception as error:  # raised when all have ended: none works on while what it uses is closed
+                return error
 
-    return list(await asyncio.gather(*map(one, items)))
+    ends = await asyncio.gather(*map(one, items))
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+    return [end for end in ends if not isinstance(end, Exception)]

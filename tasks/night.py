@@ -13,13 +13,13 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from tasks.artifacts import Progress, shown
 from tasks.resources import current
 from tasks.retries import is_retryable
 from tasks.running import flow_run_id, seconds_running
 from visibility.domain import check_run_date
-from visibility.errors import VisibilityError
 from visibility.night import NightEnds, NightSummary, summarise_night
 from visibility.night_display import night_as_markdown, night_headline, not_done_rows
 from visibility.night_plan import SCOPES, NightOf, scheduled
@@ -54,12 +54,15 @@ class Night:
     cache_policy=NO_CACHE,
 )  # fmt: skip
 async def look_at_schedule(what: NightOf, run_date: date | None) -> Night:
-    """Find who is scheduled on the weekday of the date, by default today's.
+    """Find who is scheduled on the weekday of the date, by default that on which the flow run was to start (UTC).
+
+    A run that waited for a worker until after midnight is still that of its day.
 
     Raises InvalidInput for a wrong date, and for a simulation in a database of real evaluations.
     """
     resources, now = current(), datetime.now(UTC)
-    day = check_run_date(run_date or now.date(), now.date())
+    due = flow_run.scheduled_start_time or now
+    day = check_run_date(run_date or due.astimezone(UTC).date(), now.date())
     found = await resources.database.run(scheduled, what, day, resources.settings)
     night = Night(what, day, now, tuple(found))
     get_run_logger().info("%s: %s of %s scheduled %s are to be done", day, len(night.todo), len(found), what)
@@ -86,7 +89,7 @@ async def _watch(night: Night, progress: Progress) -> None:
     scope, owners, before = SCOPES[night.what], night.todo_ids, 0
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        with suppress(VisibilityError):  # a picture of the work; the next look may succeed
+        with suppress(Exception):  # a picture of the work; the next look may succeed
             ended = await current().database.run(count_ended, scope, night.run_date, owners, night.began_at)
             await progress.advance(ended - before)
             before = ended

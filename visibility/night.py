@@ -33,7 +33,8 @@ class NotDone(BaseModel):
 class NightSummary(BaseModel):
     """The night of a date: counts of orgs or networks, sums of their batches in USD, time in seconds.
 
-    `done_before` had nothing left when the night began; `completed` are those done in it. `started` counts the flow
+    `done_before` had nothing left when the night began; `completed` are those done in it, but for who was deleted or
+    taken off the schedule meanwhile. `started` counts the flow
     runs that were started, `awaited` those that an earlier flow of the day had started and that were still under way.
     `coverage` is answered ÷ expected, 0–1, of all that were scheduled; None where nothing was expected.
     """
@@ -113,7 +114,7 @@ def summarise_night(
         done_before=len(before) - len(todo),
         started=ends.started,
         awaited=ends.awaited,
-        completed=len(todo) - len(failed),
+        completed=sum(owner.owner_id in after for owner in todo) - len(failed),
         failed=failed,
         expected=totals.expected,
         answered=totals.answered,

@@ -263,6 +263,20 @@ def test_the_same_problem_is_told_once() -> None:
     ]
 
 
+def test_problems_are_told_with_whom_they_concern_however_deep_the_flow_was() -> None:
+    night, shard = Problems(), Problems()
+    for name in ("A", "B", "C", "D"):
+        org = Problems()
+        org.add(ProviderRefused("Bright Data refuses the key."))
+        shard.take_over(name, org)
+    shard.add(RuntimeError("broken"))
+    night.take_over("4 orgs", shard)
+    assert str(night).splitlines() == [
+        "Bright Data refuses the key. (A, B, C and 1 more)",
+        "Unexpected RuntimeError; the log of the flow run says more. (4 orgs)",
+    ]
+
+
 def lines(error: BaseException) -> Sequence[str]:
     return reason_of(error).splitlines()
 

@@ -7,11 +7,16 @@ import os
 import random
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import AsyncFlowRunEngine
 
 from flows.evaluate_orgs import evaluate_orgs
 from sandbox.server import RunningSandbox, serve_in_thread
@@ -58,8 +63,8 @@ def org_ids(database: Database, sandbox: RunningSandbox) -> list[UUID]:
     return seed_orgs(database, sandbox)
 
 
-async def evaluate(settings: Settings, org_ids: list[UUID]) -> ShardSummary:
-    async with resources.opened(settings, linger_seconds=0.5):
+async def evaluate(settings: Settings, org_ids: list[UUID], linger_seconds: float = 0.5) -> ShardSummary:
+    async with resources.opened(settings, linger_seconds=linger_seconds):
         return await evaluate_orgs(org_ids, DAY)
 
 
@@ -69,7 +74,8 @@ async def test_orgs_share_vendor_jobs_and_one_that_fails_stops_no_other_and_is_d
     poor = org_ids[2]
     execute(database, "UPDATE credit_balances SET current_balance = 0.01 WHERE payer_id = :org", org=poor)
     execute(database, "UPDATE credit_top_ups SET amount = 0.01 WHERE payer_id = :org", org=poor)
-    summary = await evaluate(settings, org_ids)
+    five_orgs = settings.brightdata.model_copy(update={"max_inputs_per_job": 10})  # full: a job waits no longer
+    summary = await evaluate(settings.model_copy(update={"brightdata": five_orgs}), org_ids, linger_seconds=30)
     assert (summary.status, summary.completed, summary.failed) == ("completed", ORGS - 1, 1)
     assert (summary.answered, summary.evaluated, summary.charged_usd) == (20, 20, Decimal(1))
     failed = summary.ends[0]
@@ -109,6 +115,23 @@ async def test_a_shard_in_which_too_many_orgs_fail_fails_and_names_them(
         state = await evaluate_orgs([org_ids[0], unknown], DAY, return_state=True)
     assert state.is_failed() and f"{unknown}: There is no organisation" in str(state.message)
     assert sandbox.accounting()["totals"]["records_sold"] == ANSWERS
+
+
+async def test_an_org_whose_flow_prefect_does_not_start_stops_no_other(
+    database: Database, settings: Settings, slack: RunningSandbox, org_ids: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, unlucky = AsyncFlowRunEngine.create_flow_run, org_ids[2]
+
+    async def refuse(engine: AsyncFlowRunEngine[..., Any], client: PrefectClient) -> FlowRun:
+        if engine.parameters and engine.parameters.get("org_id") == unlucky:
+            raise httpx.ConnectError("All connection attempts failed")
+        return await create(engine, client)
+
+    monkeypatch.setattr(AsyncFlowRunEngine, "create_flow_run", refuse)
+    summary = await evaluate(settings, org_ids)
+    assert (summary.status, summary.completed, summary.failed, summary.answered) == ("completed", ORGS - 1, 1, 20)
+    assert (summary.ends[0].org_id, summary.ends[0].state) == (unlucky, "failed")
+    assert len(alerts(slack)) == 1 and "Unexpected ConnectError" in alerts(slack)[0]
 
 
 @pytest.mark.parametrize("point", range(len(STRATA) * CHAOS_ROUNDS))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
-from datetime import date
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact, FlowRun
-from prefect.states import Cancelled, Completed, Crashed
+from prefect.flow_engine import run_flow_async
+from prefect.states import Cancelled, Completed, Crashed, Scheduled
 
 from flows import shards
 from flows.daily_evaluations import daily_evaluations
@@ -24,7 +28,7 @@ from flows.evaluate_orgs import evaluate_orgs
 from flows.guards import WITH_PROBLEMS
 from flows.network_questions import network_questions
 from flows.night_commands import ask_for_networks_of_the_day, evaluate_the_day
-from flows.pool_runs import is_served, problems_of
+from flows.pool_runs import is_served, patiently, problems_of
 from flows.shards import Shards, orgs_of, start_shards
 from sandbox.server import RunningSandbox
 from tasks import resources
@@ -103,6 +107,7 @@ async def test_a_night_in_this_process_does_who_is_scheduled_and_again_only_who_
     assert [row["not done"] for row in json.loads(str(shown["daily-orgs-not-done"].data))] == ["Brimcaster"]
     assert shown["progress"].data == 100.0 and "(2 done now, 1 not done)" in str(shown["daily-orgs"].data)
     set_balance(database, org_ids[1], Decimal(1))
+    monkeypatch.setattr("tasks.night.count_ended", lambda *_: 1 / 0)  # a picture that cannot be drawn fails no night
     again = await night(settings)
     assert (again.status, again.done_before, again.completed, again.failed) == ("completed", 2, 1, [])
     assert (again.answered, again.coverage) == (3, 1.0)
@@ -182,6 +187,18 @@ async def test_a_network_whose_run_on_the_pool_ended_badly_is_told_and_started_a
     assert keys == [f"network-questions-2026-11-23-{network_id}-{number}" for number in (1, 2)]
 
 
+async def test_a_night_that_starts_late_is_that_of_the_day_it_was_scheduled_for(
+    prefect: str, database: Database, settings: Settings
+) -> None:
+    async with get_client() as client:
+        late = await client.create_flow_run(
+            daily_evaluations, state=Scheduled(scheduled_time=datetime(2026, 11, 23, 23, 59, tzinfo=UTC))
+        )
+    async with resources.opened(settings):
+        summary = await run_flow_async(daily_evaluations, flow_run=late, parameters={})
+    assert isinstance(summary, NightSummary) and (summary.run_date, summary.scheduled) == (MONDAY, 0)
+
+
 async def test_a_night_runs_on_the_pool_only_where_a_worker_is_online(prefect: str) -> None:
     pool = pool_name()
     deployment = await deploy_flow(evaluate_orgs, pool)
@@ -246,6 +263,26 @@ def test_a_wrong_option_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], words: list[str]
 ) -> None:
     assert_refused(command_of(evaluate_the_day, monkeypatch, tmp_path)(*arguments), *words)
+
+
+@pytest.mark.parametrize(("status", "calls"), [(404, 1), (429, 2), (408, 2), (503, 2)])
+async def test_a_request_is_repeated_unless_prefect_refuses_it(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, status: int, calls: int
+) -> None:
+    monkeypatch.setattr("flows.pool_runs.POLL_SECONDS", 0)
+    monkeypatch.setattr("flows.pool_runs.get_run_logger", logging.getLogger)
+    answers = [httpx.Response(status, request=httpx.Request("GET", "http://prefect")), None]
+    asked: list[object] = []
+
+    async def request() -> None:
+        asked.append(answer := answers[len(asked)])
+        if answer is not None:
+            answer.raise_for_status()
+
+    async with resources.opened(settings):
+        with suppress(httpx.HTTPStatusError):
+            await patiently(request)
+    assert len(asked) == calls
 
 
 def test_what_a_run_on_the_pool_has_tolerated_is_told_and_why_another_failed() -> None:

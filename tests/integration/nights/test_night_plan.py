@@ -177,6 +177,10 @@ def test_who_has_no_completed_batch_is_not_done_with_the_reason_that_says_most(s
     assert (summary.scheduled, summary.completed, summary.done_before) == (4, 1, 0)
     assert (summary.expected, summary.answered, summary.charged_usd) == (12, 3, Decimal("0.03"))
     assert summary.status == "failed" and str(summary.reason).startswith("3 of 4 orgs could not be done (B: Too poor.")
+    before = scheduled(session, "orgs", MONDAY - timedelta(days=7), SETTINGS)
+    session.execute(text("DELETE FROM schedules WHERE org_id = :b"), {"b": broke})  # nor done, nor looked for
+    less = summarise_night(session, "orgs", MONDAY, before, ends, SETTINGS, flow_run_id=None, duration_seconds=1)
+    assert ([one.name for one in less.failed], less.completed, less.scheduled) == (["C", "D"], 1, 4)
     began = datetime.now(UTC) - timedelta(hours=1)
     assert count_ended(session, "org", MONDAY, [done, broke, crashed, refused], began) == 1
 
