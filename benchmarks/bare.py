@@ -1,7 +1,8 @@
-"""The floor: one org evaluated by a plain asyncio program, without Prefect, retries, leases or resume.
+"""The floor: orgs evaluated by a plain asyncio program, without Prefect, retries, leases or resume.
 
 It makes the HTTP calls that the product makes, to the same sandbox, computes the same findings with the same pure
-functions, and writes the same rows to the same Postgres, in as few statements as it can. Anything that fails ends it.
+functions, and writes the same rows to the same Postgres, in as few statements as it can. Several orgs are evaluated
+at once, and share vendor jobs as full as those of the product. Anything that fails ends it.
 
     python -m benchmarks.bare --org-id … --sandbox-url … --database-url … --runs 5    prints JSON
 """
@@ -12,7 +13,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -42,20 +43,48 @@ from visibility.store.findings import save_evaluations
 from visibility.store.orgs import load_org
 
 PRICE_USD = Decimal("0.05")
+CALLS = 64
 
 
 @dataclass(frozen=True)
 class Program:
-    """What all orgs of the program share."""
+    """What all orgs of the program share; `calls` are the LLM calls at a time."""
 
     settings: Settings
     database: Database
     http: httpx.AsyncClient
     version: str
+    calls: asyncio.Semaphore
 
 
-async def evaluate_org(program: Program, org: Org, run_date: date) -> int:
-    """Ask, read, store and charge one org; return the number of its answers."""
+@dataclass(frozen=True)
+class Asked:
+    """One org with its batch and question runs."""
+
+    org: Org
+    profile: OrgProfile
+    batch_id: UUID
+    runs: Sequence[QuestionRun]
+
+
+async def evaluate_orgs(program: Program, orgs: Sequence[Org], run_date: date) -> int:
+    """Evaluate orgs, as many in common vendor jobs as one takes; return the number of answers."""
+    most = program.settings.brightdata.max_inputs_per_job
+    together = max(most // (len(orgs[0].questions) * max(len(orgs[0].locations), 1)), 1)
+    groups = [orgs[start : start + together] for start in range(0, len(orgs), together)]
+    return sum(await asyncio.gather(*(evaluate_together(program, group, run_date) for group in groups)))
+
+
+async def evaluate_together(program: Program, orgs: Sequence[Org], run_date: date) -> int:
+    """Ask, read, store and charge orgs whose questions share jobs; return the number of answers."""
+    asked = await asyncio.gather(*(open_batch(program, org, run_date) for org in orgs))
+    models = dict.fromkeys(model for org in orgs for model in org.models)
+    await asyncio.gather(*(ask_and_read(program, asked, model) for model in models))
+    return sum(await asyncio.gather(*(program.database.run(write_charges, one) for one in asked)))
+
+
+async def open_batch(program: Program, org: Org, run_date: date) -> Asked:
+    """Write an org's batch, question runs and hold."""
     batch_id = uuid4()
     profile = OrgProfile(org.org_id, org.name, tuple(core_variations(org.name, org.websites)), org.websites)
     runs = [
@@ -63,25 +92,30 @@ async def evaluate_org(program: Program, org: Org, run_date: date) -> int:
         for question, model, location, _ in expected_runs(org)
     ]
     await program.database.run(write_manifest, org, batch_id, run_date, runs)
-    by_model = [[run for run, _ in runs if run.model == model] for model in org.models]
-    evaluated = await asyncio.gather(*(ask_and_read(program, profile, each) for each in by_model))
-    await program.database.run(write_charges, org, batch_id, [one for part in evaluated for one in part])
-    return sum(map(len, evaluated))
+    return Asked(org, profile, batch_id, [run for run, _ in runs])
 
 
-async def ask_and_read(program: Program, profile: OrgProfile, runs: Sequence[QuestionRun]) -> list[Evaluation]:
-    """One vendor job for one model, then one reading call per answer, all at once."""
-    provider = provider_of(runs[0].model) or ""
+async def ask_and_read(program: Program, asked: Sequence[Asked], model: str) -> None:
+    """One vendor job for one model of all these orgs, then one reading call per answer, all at once."""
+    provider = provider_of(model) or ""
+    runs = [run for one in asked for run in one.runs if run.model == model]
     engine, inputs = engines(program.settings.brightdata)[provider], inputs_of(runs)
     job_id = uuid4()
     await program.database.run(write_job, job_id, engine, inputs)
     records = await buy(program, job_id, engine, inputs)
     results = read_records(provider, inputs, records, program.settings.brightdata.price_per_record_usd)
-    answers = [result for result in results if isinstance(result, Answer)]
-    await program.database.run(write_answers, job_id, answers)
-    read = await asyncio.gather(*(read_answer(program, profile, runs, answer) for answer in answers))
+    answers = {result.question_run_id: result for result in results if isinstance(result, Answer)}
+    await program.database.run(write_answers, job_id, list(answers.values()))
+    await asyncio.gather(*(read_org(program, one, model, answers) for one in asked))
+
+
+async def read_org(program: Program, asked: Asked, model: str, answers: Mapping[UUID, Answer]) -> None:
+    """Read and store one org's answers of one model."""
+    runs = [run for run in asked.runs if run.model == model and run.question_run_id in answers]
+    read = await asyncio.gather(
+        *(read_answer(program, asked.profile, run, answers[run.question_run_id]) for run in runs)
+    )
     await program.database.run(save_evaluations, [evaluation for evaluation, _ in read], [call for _, call in read])
-    return [evaluation for evaluation, _ in read]
 
 
 async def buy(program: Program, job_id: UUID, engine: Engine, inputs: Sequence[JobInput]) -> list[Any]:
@@ -105,22 +139,22 @@ async def buy(program: Program, job_id: UUID, engine: Engine, inputs: Sequence[J
 
 
 async def read_answer(
-    program: Program, profile: OrgProfile, runs: Sequence[QuestionRun], answer: Answer
+    program: Program, profile: OrgProfile, run: QuestionRun, answer: Answer
 ) -> tuple[Evaluation, LlmCall]:
     """One structured call, and the evaluation that follows from it."""
     llm = program.settings.llm
     assert llm.openai_api_key is not None
-    run = next(run for run in runs if run.question_run_id == answer.question_run_id)
     stored = StoredAnswer(
         answer.question_run_id, run.question_text, answer.response_text, answer.provider_sources, run.model
     )
     opened = open_answer(stored, profile)
-    began = time.monotonic()
-    reply = await program.http.post(
-        f"{llm.openai_base_url}/chat/completions",
-        headers={"Authorization": f"Bearer {llm.openai_api_key.get_secret_value()}"},
-        json=_request(llm.evaluation_model, reading_request(profile, [opened])),
-    )
+    async with program.calls:
+        began = time.monotonic()
+        reply = await program.http.post(
+            f"{llm.openai_base_url}/chat/completions",
+            headers={"Authorization": f"Bearer {llm.openai_api_key.get_secret_value()}"},
+            json=_request(llm.evaluation_model, reading_request(profile, [opened])),
+        )
     completion = reply.raise_for_status().json()
     reading = Reading.model_validate_json(completion["choices"][0]["message"]["content"])
     price = known_model(llm.evaluation_model, datetime.now(UTC).date())
@@ -218,28 +252,29 @@ def write_answers(session: Session, job_id: UUID, answers: Sequence[Answer]) -> 
     cursor.execute("UPDATE provider_jobs SET status = 'fetched', fetched_at = now() WHERE job_id = %s", (job_id,))
 
 
-def write_charges(session: Session, org: Org, batch_id: UUID, evaluations: Sequence[Evaluation]) -> None:
-    """Ledger, balance, hold and the batch's end."""
-    cursor = _cursor(session)
-    execute_values(
-        cursor,
+def write_charges(session: Session, asked: Asked) -> int:
+    """Ledger, balance, hold and the batch's end; returns the number of charges."""
+    cursor, org = _cursor(session), asked.org
+    cursor.execute(
         "INSERT INTO partner_usage_ledger (org_id, partner_id, payer_type, payer_id, amount, source_type, source_id,"
-        " batch_id, metadata) VALUES %s",
-        [
-            (org.org_id, org.partner_id, "ORG", org.org_id, -PRICE_USD, "question_run", one.question_run_id, batch_id,
-             Json({"actual_cost": str(one.cost_usd), "quoted_price": str(PRICE_USD)}))
-            for one in evaluations
-        ],
-        page_size=5000,
-    )  # fmt: skip
+        " batch_id, metadata) SELECT org_id, %s, 'ORG', org_id, -%s, 'question_run', question_run_id, %s,"
+        " jsonb_build_object('actual_cost', run.cost_usd + evaluation.cost_usd, 'quoted_price', %s)"
+        " FROM question_runs run JOIN org_evals evaluation USING (question_run_id) WHERE batch_id = %s",
+        (org.partner_id, PRICE_USD, asked.batch_id, PRICE_USD, asked.batch_id),
+    )
+    charges: int = cursor.rowcount
     cursor.execute(
         "UPDATE credit_balances SET current_balance = current_balance - %s WHERE payer_type = 'ORG' AND payer_id = %s",
-        (PRICE_USD * len(evaluations), org.org_id),
+        (PRICE_USD * charges, org.org_id),
     )
-    cursor.execute("UPDATE credit_holds SET status = 'settled', closed_at = now() WHERE batch_id = %s", (batch_id,))
     cursor.execute(
-        "UPDATE evaluation_batches SET status = 'completed', completed_at = now() WHERE batch_id = %s", (batch_id,)
+        "UPDATE credit_holds SET status = 'settled', closed_at = now() WHERE batch_id = %s", (asked.batch_id,)
     )
+    cursor.execute(
+        "UPDATE evaluation_batches SET status = 'completed', completed_at = now() WHERE batch_id = %s",
+        (asked.batch_id,),
+    )
+    return charges
 
 
 def _cursor(session: Session) -> Any:
@@ -251,26 +286,27 @@ def _cursor(session: Session) -> Any:
 # --- the program -----------------------------------------------------------------------------
 
 
-async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int) -> list[Usage]:
-    """Evaluate the org once to warm up and then `runs` times, one date each; CPU and wall seconds of each."""
+async def measure(settings: Settings, org_ids: Sequence[UUID], first_date: date, runs: int) -> list[Usage]:
+    """Evaluate one org to warm up, then all of them `runs` times, one date each; CPU and wall seconds of each."""
     assert settings.database_url is not None
     database = Database(settings.database_url, settings.database_pool_size)
     usages = []
-    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=64)) as http:
-        program = Program(settings, database, http, extractor_version(settings.llm))
-        org = await database.run(load_org, org_id)
-        for number in range(runs + 1):
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=CALLS)) as http:
+        program = Program(settings, database, http, extractor_version(settings.llm), asyncio.Semaphore(CALLS))
+        orgs = await asyncio.gather(*(database.run(load_org, org_id) for org_id in org_ids))
+        await evaluate_orgs(program, orgs[:1], first_date)
+        for number in range(1, runs + 1):
             before = usage_now()
-            await evaluate_org(program, org, first_date + timedelta(days=number))
+            await evaluate_orgs(program, orgs, first_date + timedelta(days=number))
             usages.append(spent_since(before))
     database.close()
-    return usages[1:]
+    return usages
 
 
 def main() -> None:
     """Measure and print one JSON list of {cpu_seconds, wall_seconds}."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bare", description=__doc__)
-    parser.add_argument("--org-id", type=UUID, required=True)
+    parser.add_argument("--org-id", type=UUID, nargs="+", required=True)
     parser.add_argument("--database-url", required=True)
     parser.add_argument("--sandbox-url", required=True)
     parser.add_argument("--time-scale", type=float, default=60.0)

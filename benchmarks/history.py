@@ -1,10 +1,10 @@
-"""P14, its part of Postgres: what one org lacks of its network, found in a year of everybody's history.
+"""P14 by history: what an org costs, and what it lacks of its network, in a database with a year of everybody's past.
 
-    python -m benchmarks --only P14 --rows 20000000      half an hour, 26 GB of disk; writes the plans
+    python -m benchmarks --only HISTORY --rows 20000000      a quarter of an hour, 26 GB of disk; writes the plans
 
 Two databases hold the same network with the same year of its own; the small one holds nine other orgs beside it, the
-large one as many as make the rows. `find_missing` is timed in both, warm and right after Postgres was stopped and its
-files were put out of the memory, and its statement is explained as it was sent.
+large one as many as make the rows. New orgs are evaluated in both, and `find_missing` is timed in both, warm and right
+after Postgres was stopped and its files were put out of the memory; its statement is explained as it was sent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -25,14 +25,19 @@ from uuid import UUID
 
 from sqlalchemy import Engine, event
 
-from benchmarks import report
+from benchmarks import report, shards, town
+from benchmarks.nights import FLAT, WARM, Streets, today
 from benchmarks.past import VERSION, Past, seed
+from benchmarks.plan import Plan
+from benchmarks.shards import Ran, Shards
+from benchmarks.stage import Stage
 from visibility.errors import ConfigurationError
 from visibility.store import embedded, migrate
 from visibility.store.database import Database
 from visibility.store.networks import find_missing
 
 SMALL_ROWS = 200_000
+FIRST_ORG = 1250  # in the names that exist, after those of nights.py
 BYTES_PER_ROW = 1300  # of disk, with indexes, evaluations, charges, and what making an index needs meanwhile
 REPEATS = 20
 USUAL, WHOLE = 30, 365  # days back: the default, and the year that somebody asks for
@@ -46,24 +51,41 @@ WHILE_SEEDING = MappingProxyType(
 
 @dataclass
 class Looked:
-    """One look: milliseconds of `find_missing` cold (the first) and warm, question runs found, plans by moment."""
+    """One look: milliseconds of `find_missing` cold (the first) and warm, question runs found, the plan."""
 
     cold: float
     found: int
-    warm: list[float] = field(default_factory=list)
-    plans: dict[str, str] = field(default_factory=dict)
+    warm: list[float]
+    plan: str
 
 
-def measure(rows: int, output: Path) -> list[report.Figure]:
-    """Seed, look, remove everything; the plans are written to `output`. Raises ConfigurationError without room."""
-    today = datetime.now(UTC).date()
-    with _server_folder(rows) as data_folder:
-        small, small_looks = _one(data_folder / "small", min(SMALL_ROWS, rows), today)
-        large, large_looks = _one(data_folder / "large", rows, today)
-    _write_plans(output, large, large_looks)
-    return [
-        figure for case, look in large_looks.items() for figure in _figures(case, look, small_looks[case], small, large)
-    ]
+@dataclass(frozen=True)
+class Measured:
+    """One database: its looks by case, and the shards that ran in it."""
+
+    past: Past
+    looks: dict[str, Looked]
+    ran: list[Ran]
+
+
+def measure(stage: Stage, plan: Plan) -> list[report.Figure]:
+    """Seed, look, evaluate, remove everything; the plans are written. Raises ConfigurationError without room."""
+    streets = Streets(town.build(FIRST_ORG, 2 * plan.history_runs * (plan.history_orgs + WARM)))
+    url = stage.sandbox("sandbox-history", "--no-latency", "--seed", "11")
+    town.tell(url, streets.town.orgs)
+
+    def shards_in(data_folder: Path) -> Shards:
+        orgs = streets.take(plan.history_orgs)
+        return Shards(url, orgs, streets.take(WARM), today(), database_url=embedded.url(data_folder),
+                      results_folder=data_folder)  # fmt: skip
+
+    with _server_folder(plan.history_rows) as folder:
+        rows = min(SMALL_ROWS, plan.history_rows // 10)
+        small = _one(stage, folder / "small", rows, streets.town, plan.history_runs, shards_in)
+        large = _one(stage, folder / "large", plan.history_rows, streets.town, plan.history_runs, shards_in)
+    _write_plans(plan.output, large)
+    found = [figure for case in large.looks for figure in _figures(case, small, large)]
+    return [*_nights(small, large), *found]
 
 
 @contextmanager
@@ -86,16 +108,30 @@ def require_room(folder: Path, rows: int) -> None:
         )
 
 
-def _one(data_folder: Path, rows: int, today: date) -> tuple[Past, dict[str, Looked]]:
-    """Seed a server of its own, look, stop it and remove its files."""
+def _one(
+    stage: Stage, data_folder: Path, rows: int, orgs: town.Town, runs: int, shards_in: Callable[[Path], Shards]
+) -> Measured:
+    """Seed a server of its own, look, evaluate new orgs, stop it and remove its files."""
+    day = today()
     try:
         url = embedded.start(data_folder, WHILE_SEEDING)
         migrate.upgrade(url)
-        past = seed(url, rows, today)
-        return past, {case: _look(data_folder, past, *given) for case, given in _cases(past, today).items()}
+        past = seed(url, rows, day)
+        looks = {case: _look(data_folder, past, *given) for case, given in _cases(past, day).items()}
+        _move_in(url, orgs)
+        return Measured(past, looks, [shards.run(stage, shards_in(data_folder)) for _ in range(runs)])
     finally:
         embedded.stop(data_folder)
         shutil.rmtree(data_folder, ignore_errors=True)
+
+
+def _move_in(url: str, orgs: town.Town) -> None:
+    database = Database(url)
+    try:
+        with database.transaction() as session:
+            town.seed(session, orgs)
+    finally:
+        database.close()
 
 
 def _cases(past: Past, today: date) -> dict[str, tuple[UUID, date]]:
@@ -118,20 +154,14 @@ def _look(data_folder: Path, past: Past, org_id: UUID, since: date) -> Looked:
         warm = [_timed(database, past.network_id, org_id, since)[0] for _ in range(REPEATS)]
     finally:
         database.close()
-    statement, parameters = sent[-1]
-    plans = {"warm": _explained(data_folder, statement, parameters)}
-    embedded.stop(data_folder)
-    _forget(data_folder)
-    embedded.start(data_folder)
-    plans["cold"] = _explained(data_folder, statement, parameters)
-    return Looked(cold, found, warm, plans)
+    return Looked(cold, found, warm, _explained(data_folder, *sent[-1]))
 
 
 def _timed(database: Database, network_id: UUID, org_id: UUID, since: date) -> tuple[float, int]:
     with database.transaction() as session:
         session.connection()  # opening it is not what is measured
         began = time.perf_counter()
-        found = find_missing(session, org_id, network_id, since, VERSION, sandbox=False)
+        found = find_missing(session, org_id, network_id, since, VERSION, sandbox=True)
         return (time.perf_counter() - began) * 1000, sum(len(batch.run_ids) for batch in found)
 
 
@@ -170,18 +200,34 @@ def _forget(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _figures(case: str, look: Looked, small: Looked, few: Past, many: Past) -> Iterator[report.Figure]:
+def _nights(small: Measured, large: Measured) -> Iterator[report.Figure]:
+    """Compare what new orgs cost: the least of each, because what else runs on the machine only adds."""
+    few, many = f"{small.past.rows:,} question runs", f"{large.past.rows:,} question runs"
+    orgs = f"{large.ran[0].orgs} new orgs"
+    kinds: tuple[tuple[str, str, Callable[[Ran], float], float | None], ...] = (
+        ("CPU per org", "s", lambda ran: ran.cpu_per_org, FLAT),
+        ("statements per org", "", lambda ran: ran.statements_per_org, FLAT),
+        ("CPU of Postgres per org", "s", lambda ran: ran.services["Postgres, results"], None),
+    )
+    for what, unit, value, budget in kinds:
+        theirs, ours = [value(ran) for ran in small.ran], [value(ran) for ran in large.ran]
+        beside = f"beside {few}: {min(theirs):.4g} {unit}".rstrip()
+        name = f"{what}, {orgs}, {many} ÷ {few}"
+        yield report.Figure("P14", name, min(ours) / min(theirs), budget, "×", beside)
+        yield report.Figure("P14", f"{what}, {orgs}, {many}", min(ours), None, unit, samples=ours)
+
+
+def _figures(case: str, small: Measured, large: Measured) -> Iterator[report.Figure]:
+    few, many, less, look = small.past, large.past, small.looks[case], large.looks[case]
     note = f"{many.rows:,} question runs, {many.evaluations:,} evaluations, {many.gigabytes:.1f} GB; {look.found} found"
     yield report.Figure("P14", f"find missing, {case}", median(look.warm), None, "ms", note, look.warm)
-    ratio = median(look.warm) / median(small.warm)
-    beside = f"the same beside {few.rows:,} question runs takes {median(small.warm):.1f} ms, {small.cold:.0f} ms cold"
+    ratio = median(look.warm) / median(less.warm)
+    beside = f"the same beside {few.rows:,} question runs takes {median(less.warm):.1f} ms, {less.cold:.0f} ms cold"
     yield report.Figure("P14", f"÷ with a small history, {case}", ratio, None, "×", beside)
     yield report.Figure("P14", f"first look on a cold server, {case}", look.cold, None, "ms")
 
 
-def _write_plans(output: Path, past: Past, looks: dict[str, Looked]) -> None:
+def _write_plans(output: Path, large: Measured) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    parts = [f"{past}"]
-    for case, look in looks.items():
-        parts += [f"\n=== {case}, {moment}\n{plan}" for moment, plan in look.plans.items()]
-    (output / f"find-missing-{datetime.now(UTC):%Y-%m-%dT%H%M%S}.txt").write_text("\n".join(parts))
+    parts = [f"{large.past}", *(f"\n=== {case}\n{look.plan}" for case, look in large.looks.items())]
+    (output / f"find-missing-{datetime.now(UTC):%Y-%m-%dT%H%M}.txt").write_text("\n".join(parts))

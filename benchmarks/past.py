@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,6 +21,7 @@ import psycopg2
 from psycopg2.extras import register_uuid
 from sqlalchemy.engine import make_url
 
+SESSION = "SET session_replication_role = replica; SET maintenance_work_mem = '1GB'; SET work_mem = '512MB'"
 DAYS, QUESTIONS, MODELS, MEMBERS = 365, 20, ("chatgpt", "perplexity", "gemini"), 50
 RUNS_PER_DAY = QUESTIONS * len(MODELS)
 ORGS_PER_NETWORK = 9  # orgs with questions of their own per network
@@ -39,11 +41,11 @@ TENANTS = """
         SELECT network_id, 'Question ' || n FROM networks, generate_series(1, %(questions)s) n;
     INSERT INTO geo_questions (org_id, question_text)
         SELECT org_id, 'Question ' || n FROM orgs, generate_series(1, %(questions)s) n;
-    INSERT INTO evaluation_batches (scope, network_id, run_date, status, started_at, completed_at)
-        SELECT 'network', network_id, %(today)s - n, 'completed', %(today)s - n, %(today)s - n
+    INSERT INTO evaluation_batches (scope, network_id, run_date, status, started_at, completed_at, sandbox)
+        SELECT 'network', network_id, %(today)s - n, 'completed', %(today)s - n, %(today)s - n, true
         FROM networks, generate_series(0, %(days)s - 1) n;
-    INSERT INTO evaluation_batches (scope, org_id, run_date, status, started_at, completed_at)
-        SELECT 'org', org_id, %(today)s - n, 'completed', %(today)s - n, %(today)s - n
+    INSERT INTO evaluation_batches (scope, org_id, run_date, status, started_at, completed_at, sandbox)
+        SELECT 'org', org_id, %(today)s - n, 'completed', %(today)s - n, %(today)s - n, true
         FROM orgs, generate_series(0, %(days)s - 1) n WHERE org_id IN (SELECT org_id FROM orgs LIMIT %(asking)s);
     ANALYZE;
 """
@@ -125,14 +127,11 @@ def seed(database_url: str, rows: int, today: date, *, days: int = DAYS) -> Past
         "own_days": days // 4, "uncharged": UNCHARGED,
     }  # fmt: skip
     with _connected(database_url) as cursor:
-        cursor.execute(
-            "SET session_replication_role = replica; SET maintenance_work_mem = '1GB'; SET work_mem = '512MB'"
-        )
         cursor.execute(TENANTS, given)
         with _filling(cursor, "question_runs"):
-            _in_chunks(cursor, RUNS, given)
+            _in_chunks(database_url, RUNS, given)
         with _filling(cursor, "org_evals"):
-            _in_chunks(cursor, EVALUATIONS, given)
+            _in_chunks(database_url, EVALUATIONS, given)
         with _filling(cursor, "partner_usage_ledger"):
             cursor.execute(CHARGES)
         cursor.execute(UNCHARGE, given)
@@ -141,13 +140,20 @@ def seed(database_url: str, rows: int, today: date, *, days: int = DAYS) -> Past
         return _seeded(cursor)
 
 
-def _in_chunks(cursor: Any, statement: str, given: dict[str, Any]) -> None:
-    today = given["today"]
-    for start in range(given["days"], 0, -DAYS_PER_CHUNK):
+def _in_chunks(database_url: str, statement: str, given: dict[str, Any]) -> None:
+    """Fill a table day by day, two months at a time: Postgres uses one core for each."""
+    today, starts = given["today"], range(given["days"], 0, -DAYS_PER_CHUNK)
+
+    def fill(start: int) -> None:
         first = today - timedelta(days=start - 1)
         last = min(first + timedelta(days=DAYS_PER_CHUNK - 1), today)
-        cursor.execute(statement, {**given, "first": first, "last": last})
-        _say(f"{statement.split()[2]} until {last}: {cursor.rowcount:,} rows")
+        with _connected(database_url) as cursor:
+            cursor.execute(statement, {**given, "first": first, "last": last})
+            _say(f"{statement.split()[2]} until {last}: {cursor.rowcount:,} rows")
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in threads.map(fill, starts):
+            pass
 
 
 @contextmanager
@@ -182,6 +188,7 @@ def _connected(database_url: str) -> Iterator[Any]:
         connection.autocommit = True
         with connection.cursor() as cursor:
             register_uuid(conn_or_curs=cursor)  # type: ignore[no-untyped-call]
+            cursor.execute(SESSION)
             yield cursor
 
 

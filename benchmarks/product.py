@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,16 +27,20 @@ import psycopg2
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
-from benchmarks.attribution import attributed
 from benchmarks.usage import Usage, spent_since, usage_now
 from flows.org_evaluation import org_evaluation
 from tasks import resources
 from visibility.settings import Settings
 
 SAMPLE_SECONDS = 0.02
+SAY_SECONDS = 15
 CLIENTS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+DONE = (
+    "SELECT count(*) FROM evaluation_batches"
+    " WHERE run_date = %(run_date)s AND scope = 'org' AND status IN ('completed', 'failed')"
 )
 
 
@@ -48,8 +53,29 @@ class Counted:
     per_run: list[int] = field(default_factory=list)
 
 
+@dataclass
+class Progress:
+    """Says on standard error, now and then, how many of a night's orgs are done, in all of its processes."""
+
+    run_date: date
+    orgs: int
+    before: int | None = None
+    said: float = 0.0
+
+    def say(self, cursor: Any) -> None:
+        if time.monotonic() - self.said < SAY_SECONDS:
+            return
+        self.said = time.monotonic()
+        cursor.execute(DONE, {"run_date": self.run_date})
+        (done,) = cursor.fetchone()
+        self.before = done if self.before is None else self.before
+        print(f"  {done - self.before:,} of {self.orgs:,} orgs done", file=sys.stderr, flush=True)
+
+
 @contextmanager
-def counting(database_url: str) -> Iterator[Counted]:
+def counting(
+    database_url: str, sample_seconds: float = SAMPLE_SECONDS, progress: Progress | None = None
+) -> Iterator[Counted]:
     """Count every statement of every engine of this process, and look at Postgres's connections meanwhile."""
     counted, ended = Counted(), threading.Event()
 
@@ -59,7 +85,9 @@ def counting(database_url: str) -> Iterator[Counted]:
         counted.statements += len(parameters) if one_by_one else 1
 
     event.listen(Engine, "before_cursor_execute", add)
-    watcher = threading.Thread(target=_watch, args=(database_url, counted, ended), daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(database_url, counted, ended, sample_seconds, progress), daemon=True
+    )
     watcher.start()
     try:
         yield counted
@@ -69,31 +97,34 @@ def counting(database_url: str) -> Iterator[Counted]:
         watcher.join()
 
 
-def _watch(database_url: str, counted: Counted, ended: threading.Event) -> None:
+def _watch(
+    database_url: str, counted: Counted, ended: threading.Event, sample_seconds: float, progress: Progress | None
+) -> None:
     """Sample the other clients of this database; by the driver itself, so that it is not counted."""
     parts = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with closing(psycopg2.connect(parts)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            while not ended.wait(SAMPLE_SECONDS):
+            while not ended.wait(sample_seconds):
                 cursor.execute(CLIENTS)
                 (clients,) = cursor.fetchone() or (0,)
                 counted.connections = max(counted.connections, int(clients))
+                if progress is not None:
+                    progress.say(cursor)
 
 
 @dataclass
 class Measured:
-    """Usage, batch and start (seconds since the epoch) of each run; CPU seconds per run by component."""
+    """Usage, batch and start (seconds since the epoch) of each run."""
 
     counted: Counted
     usages: list[Usage] = field(default_factory=list)
     batch_ids: list[UUID] = field(default_factory=list)
     began: list[float] = field(default_factory=list)
-    profile: dict[str, float] = field(default_factory=dict)
 
 
-async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int, profiled: int) -> Measured:
-    """Evaluate the org once to warm up, `runs` times measured, `profiled` times sampled; one date each."""
+async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int) -> Measured:
+    """Evaluate the org once to warm up and `runs` times measured, one date each."""
     assert settings.database_url is not None
     days = (first_date + timedelta(days=number) for number in count())
 
@@ -110,11 +141,6 @@ async def measure(settings: Settings, org_id: UUID, first_date: date, runs: int,
                 measured.batch_ids.append(await evaluate())
                 measured.usages.append(spent_since(before))
                 counted.per_run.append(counted.statements - statements)
-        with attributed() as spent:
-            for _ in range(profiled):
-                await evaluate()
-    by_size = sorted(spent.items(), key=lambda part: -part[1])
-    measured.profile = {component: round(seconds / profiled, 4) for component, seconds in by_size}
     return measured
 
 
@@ -127,18 +153,16 @@ def main() -> None:
     parser.add_argument("--time-scale", type=float, default=60.0)
     parser.add_argument("--first-date", type=date.fromisoformat, required=True)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--profiled", type=int, default=0, help="further runs that are sampled by component")
     given = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     settings = Settings(database_url=given.database_url).for_sandbox(given.sandbox_url, given.time_scale)
-    measured = asyncio.run(measure(settings, given.org_id, given.first_date, given.runs, given.profiled))
+    measured = asyncio.run(measure(settings, given.org_id, given.first_date, given.runs))
     result = {
         "usages": [usage.as_dict() for usage in measured.usages],
         "began": measured.began,
         "batch_ids": [str(batch_id) for batch_id in measured.batch_ids],
         "statements": measured.counted.per_run,
         "connections": measured.counted.connections,
-        "profile": measured.profile,
         "rss_mb": round(psutil.Process().memory_info().rss / 1e6),
     }
     print(json.dumps(result))

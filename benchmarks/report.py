@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +21,10 @@ WIDTH = 110  # characters of the table where the output is no terminal
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure, the median of `samples` where there are any; without a budget it explains another."""
+    """One measured figure, the median of `samples` where there are any; without a budget it explains another.
+
+    The budget is the most that is allowed, with `at_least` the least.
+    """
 
     number: str
     what: str
@@ -29,6 +33,7 @@ class Figure:
     unit: str = ""
     note: str = ""
     samples: list[float] = field(default_factory=list)
+    at_least: bool = False
 
     @property
     def verdict(self) -> str:
@@ -37,20 +42,36 @@ class Figure:
             return "not measured"
         if self.budget is None:
             return ""
-        return "ok" if self.value <= self.budget else "MISSED"
+        kept = self.value >= self.budget if self.at_least else self.value <= self.budget
+        return "ok" if kept else "MISSED"
+
+    @property
+    def samples_taken(self) -> int:
+        """Return how often it was measured."""
+        return max(len(self.samples), 1)
+
+    @property
+    def bound(self) -> str:
+        """Return the budget as the table shows it."""
+        return "" if self.budget is None else f"{'≥' if self.at_least else '≤'} {readable(self.budget)}"
+
+
+def readable(value: float | None) -> str:
+    """Return a figure with three digits or more, whole from 1,000 on."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def show(figures: list[Figure]) -> None:
     """Print the table, then the notes, which are sentences and would make it unreadable."""
-    table = Table(title="Figures against budgets (lower is better)")
+    table = Table(title="Figures against budgets")
     for column in ("", "what", "budget", "figure", "unit", "n", "verdict"):
         table.add_column(column, justify="right" if column in ("figure", "budget", "n") else "left")
     for figure in figures:
-        budget = "" if figure.budget is None else f"≤ {figure.budget:g}"
-        shown = "–" if figure.value is None else f"{figure.value:.4g}"
-        table.add_row(
-            figure.number, figure.what, budget, shown, figure.unit, str(max(len(figure.samples), 1)), figure.verdict
-        )
+        shown = readable(figure.value)
+        taken = str(figure.samples_taken)
+        table.add_row(figure.number, figure.what, figure.bound, shown, figure.unit, taken, figure.verdict)
     console = Console(width=max(Console().width, WIDTH), highlight=False)
     console.print(table)
     for figure in figures:
@@ -71,14 +92,26 @@ def conclusion(figures: list[Figure]) -> str:
     return f"{kept}; missed: {', '.join(beyond)}." if beyond else f"{kept}."
 
 
-def write(figures: list[Figure], folder: Path) -> Path:
-    """Write figures and machine facts to a dated JSON file; return its path."""
+def new_file(folder: Path) -> Path:
+    """Return where a benchmark that begins now is written: `<date>T<time>-<machine>.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.now(UTC)
-    path = folder / f"{now:%Y-%m-%dT%H%M%S}.json"
+    words = re.sub(r"\W+", "-", f"{_processor()} {os.cpu_count()} cores").strip("-").lower()
+    return folder / f"{datetime.now(UTC):%Y-%m-%dT%H%M}-{words}.json"
+
+
+def write(figures: list[Figure], path: Path, facts: dict[str, Any]) -> None:
+    """Write figures, the facts of the machine and how much was measured."""
     rows = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
-    path.write_text(json.dumps({"measured_at": now.isoformat(), "machine": machine(), "figures": rows}, indent=2))
-    return path
+    path.write_text(json.dumps({**facts, "figures": rows}, indent=1, ensure_ascii=False) + "\n")
+
+
+def facts_now(plan: object) -> dict[str, Any]:
+    """Return when and where it is measured, and by which plan."""
+    return {
+        "measured_at": datetime.now(UTC).isoformat(),
+        "machine": machine(),
+        "plan": {k: str(v) for k, v in vars(plan).items()},
+    }
 
 
 def machine() -> dict[str, Any]:

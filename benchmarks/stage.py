@@ -32,7 +32,7 @@ from visibility.store.database import Database
 from visibility.store.load import load_file
 from visibility.store.orgs import load_org
 
-NOT_MEASURED = ("PREFECT_", "BRIGHTDATA_", "DATABASE_URL", "ANSWERS_PER_CALL")
+NOT_MEASURED = ("PREFECT_", "BRIGHTDATA_", "DATABASE_URL", "ANSWERS_PER_CALL", "ORGS_IN_FLIGHT", "LLM_", "SHARDS")
 DRAIN_SECONDS = 5  # until the Prefect server has written the last task runs
 EXAMPLE = ROOT / "examples" / "northwind-heating.yaml"
 
@@ -72,16 +72,52 @@ class Stage:
     def prefect_cpu_seconds(self) -> float:
         """Return the CPU that the Prefect server has used, without that of its database."""
         self.prefect_api()
-        record = running(self.data_folder, "prefect-server")
-        assert record is not None
-        server = psutil.Process(record.pid)
-        return sum(sum(each.cpu_times()[:2]) for each in (server, *server.children(recursive=True)))
+        return self._cpu_seconds("prefect-server")
+
+    def sandbox_cpu_seconds(self) -> float:
+        """Return the CPU that all sandboxes have used."""
+        names = [record.name for record in recorded(self.data_folder) if record.name.startswith("sandbox")]
+        return sum(map(self._cpu_seconds, names))
+
+    def _cpu_seconds(self, name: str) -> float:
+        record = running(self.data_folder, name)
+        return cpu_seconds(record.pid) if record is not None else 0.0
 
     def program(self, module: str, sandbox_url: str, first_date: date, *options: str) -> Any:
-        """Run `benchmarks.bare` or `benchmarks.product`; return the JSON that it prints."""
+        """Run `benchmarks.bare` or `benchmarks.product` with the example org; return the JSON that it prints."""
         command = ["-m", module, "--org-id", str(self.org.org_id), "--database-url", self.database_url]
         command += ["--sandbox-url", sandbox_url, "--first-date", first_date.isoformat(), *options]
         return self._measured(command)
+
+    def bare_of_orgs(self, sandbox_url: str, org_ids: Sequence[UUID], first_date: date, **settings: str) -> Any:
+        """Run `benchmarks.bare` once with these orgs at a time; return its usage."""
+        command = ["-m", "benchmarks.bare", "--runs", "1", "--database-url", self.database_url]
+        command += [
+            "--sandbox-url",
+            sandbox_url,
+            "--first-date",
+            first_date.isoformat(),
+            "--org-id",
+            *map(str, org_ids),
+        ]
+        (usage,) = self._measured(command, **settings)
+        return usage
+
+    @contextmanager
+    def processes(self, commands: Sequence[Sequence[str]], **settings: str) -> Iterator[list[subprocess.Popen[str]]]:
+        """Run measured programs beside each other, to be talked to by their standard input and output."""
+        self.database.engine.dispose()
+        environment = child_environment(self.data_folder, self._environment() | settings)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started = [
+            subprocess.Popen([sys.executable, *command], env=environment, cwd=ROOT, **pipes) for command in commands
+        ]
+        try:
+            yield started
+        finally:
+            for process in started:
+                process.kill()
+                process.communicate()
 
     def program_of_networks(self, sandbox_url: str, time_scale: float, steps: Sequence[str], *options: str) -> Any:
         """Run the steps of `benchmarks.network_product`; return what it says of each."""
@@ -105,10 +141,12 @@ class Stage:
         with self.database.transaction() as session:
             return session.execute(text(query), parameters).all()
 
-    def _measured(self, command: Sequence[str]) -> Any:
+    def _measured(self, command: Sequence[str], **settings: str) -> Any:
         self.database.engine.dispose()  # the program counts the connections of its database; ours is none of them
-        environment = {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
-        return json.loads(self._run(command, environment).splitlines()[-1])
+        return json.loads(self._run(command, self._environment() | settings).splitlines()[-1])
+
+    def _environment(self) -> dict[str, str]:
+        return {"PREFECT_API_URL": self.prefect_api(), "PREFECT_LOGGING_LEVEL": "WARNING"}
 
     def _run(self, command: Sequence[str], extra: dict[str, str]) -> str:
         environment = child_environment(self.data_folder, extra)
@@ -116,6 +154,18 @@ class Stage:
             [sys.executable, *command], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
         )
         return result.stdout
+
+
+def cpu_seconds(process_id: int) -> float:
+    """Return the CPU of a process, its children, and those of them that have ended."""
+    root = psutil.Process(process_id)
+    return sum(sum(each.cpu_times()[:4]) for each in (root, *root.children(recursive=True)))
+
+
+def postgres_cpu_seconds(data_folder: Path) -> float:
+    """Return the CPU of an embedded Postgres: of the results' database and of Prefect's, where both are on it."""
+    process_id = int((embedded.server_folder(data_folder) / "postmaster.pid").read_text().splitlines()[0])
+    return cpu_seconds(process_id)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from evals.labelled import Case, labelled_orgs
 from evals.reading import SetReading, Way, read_set
-from evals.report import Measured, figures_table, worse_than_single
+from evals.report import Measured, figures_table, not_measured, worse_than_single
 from evals.scoring import scores
 from sandbox.server import serve_in_thread
 from visibility.errors import VisibilityError
@@ -69,6 +69,10 @@ def main(
         console.print(str(error))
         raise typer.Exit(2) from None
     console.print(figures_table(reader, measured))
+    for sentence in (missing := not_measured(measured)):
+        console.print(sentence)
+    if missing:
+        raise typer.Exit(2)
     worse = worse_than_single(measured)
     for sentence in worse or ["No larger number of answers per call is worse than one."]:
         console.print(sentence)

@@ -67,6 +67,15 @@ def worse_than_single(measured: Sequence[Measured]) -> list[str]:
     ]
 
 
+def not_measured(measured: Sequence[Measured]) -> list[str]:
+    """Return a sentence for every way whose single answers were not all read: nothing can be held against those."""
+    return [
+        f"{one.way}, one answer per call: {one.unread} answers could not be read, so that nothing is measured."
+        for one in measured
+        if one.answers_per_call == 1 and one.unread
+    ]
+
+
 def _shown(rate: Rate) -> str:
     if rate.value is None or rate.interval is None:
         return "–"

@@ -86,16 +86,22 @@ class Reader(Generic[Entries]):
         async def one(group: Sequence[OpenAnswer]) -> None:
             # what the call for the group left unread is asked once more, each answer alone
             again = await self._ask(group, keep, last=False)
-            await asyncio.gather(*(self._ask([answer], keep, last=True) for answer in again))
+            alone = len(group) == 1  # then it is the same request, which a batch would answer with the same reply
+            await asyncio.gather(*(self._ask([answer], keep, last=True, directly=alone) for answer in again))
 
         await asyncio.gather(*map(one, call_groups(answers, answers_per_call)))
 
     async def _ask(
-        self, group: Sequence[OpenAnswer], keep: Callable[[OpenAnswer, Entries, Share], None], *, last: bool
+        self,
+        group: Sequence[OpenAnswer],
+        keep: Callable[[OpenAnswer, Entries, Share], None],
+        *,
+        last: bool,
+        directly: bool = False,
     ) -> Sequence[OpenAnswer]:
         """Make one call; return the answers that deserve another one, the rest is kept or counted as failed."""
         try:
-            reply, call = await self._call(group)
+            reply, call = await self._call(group, directly)
         except UnusableReply as error:
             self._record(error.call)
             hopeless = last or (error.code == "llm_refused" and len(group) == 1)
@@ -112,7 +118,7 @@ class Reader(Generic[Entries]):
         unread = [answer for number, answer in enumerate(group, 1) if number not in entries]
         return self._give_up(unread, "llm_incomplete", of_answer=True) if last else unread
 
-    async def _call(self, group: Sequence[OpenAnswer]) -> tuple[Reply[Entries], LlmCall]:
+    async def _call(self, group: Sequence[OpenAnswer], directly: bool) -> tuple[Reply[Entries], LlmCall]:
         prompt = load_prompt(self._kind.prompt)
         org = f"-{self._profile.org_id.hex[:8]}" if self._profile else ""
         return await self._client.parse(
@@ -122,6 +128,7 @@ class Reader(Generic[Entries]):
             reading_request(self._profile, group),
             self._kind.schema,
             cache_key=f"{prompt.name}-{prompt.digest}{org}",
+            directly=directly,
         )
 
     def _record(self, call: LlmCall) -> None:

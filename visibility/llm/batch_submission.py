@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
@@ -18,6 +19,7 @@ from visibility.store.llm_batches import NOBODY, BatchRow, finish, keep, load, r
 
 SILENT_POLLS = 10  # without a sign of life a submitter that cannot be seen counts as gone
 LAST_LOOK = 1.1  # of the deadline; a batch that was cancelled and has not ended by then brings nothing any more
+FAILED_LOOKS = 10  # in a row, the last one after LAST_LOOK: a batch that cannot be read brings nothing either
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,7 @@ class BatchSubmission:
         self._under_way: set[UUID] = set()
         self._watched: dict[UUID, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
+        self._failed_looks: Counter[UUID] = Counter()
 
     @contextmanager
     def under_way(self, llm_batch_id: UUID) -> Iterator[None]:
@@ -128,11 +131,17 @@ class BatchSubmission:
         """Take the batch a step on; return whether it is over."""
         try:
             if row.vendor_batch_id is None:
-                return await self._looked_up(row)
-            return await self._looked_at(row, row.vendor_batch_id)
+                closed = await self._looked_up(row)
+            else:
+                closed = await self._looked_at(row, row.vendor_batch_id)
         except RetryableError as error:
             log.warning("llm_batch.not_looked_at", llm_batch_id=str(row.llm_batch_id), code=error.code)
-            return False
+            self._failed_looks[row.llm_batch_id] += 1
+            late = row.age_seconds > self._settings.llm_batch_deadline_seconds * LAST_LOOK
+            hopeless = late and self._failed_looks[row.llm_batch_id] >= FAILED_LOOKS
+            return hopeless and await self._give_up(row.llm_batch_id, error.code)
+        self._failed_looks.pop(row.llm_batch_id, None)
+        return closed
 
     async def _looked_up(self, row: BatchRow) -> bool:
         """Find a batch whose id was not saved; the vendor may list it late: only after the grace was it never there."""

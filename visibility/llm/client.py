@@ -80,9 +80,17 @@ class LlmClient:
         self._sdk: AsyncOpenAI | None = None
 
     async def parse(
-        self, purpose: str, model: str, system: str, user: str, schema: type[Parsed], *, cache_key: str | None = None
+        self,
+        purpose: str,
+        model: str,
+        system: str,
+        user: str,
+        schema: type[Parsed],
+        *,
+        cache_key: str | None = None,
+        directly: bool = False,
     ) -> tuple[Parsed, LlmCall]:
-        """Ask `model` for a reply that fits `schema`; return it with what the call cost.
+        """Ask `model` for a reply that fits `schema`, `directly` by no batch; return it with what the call cost.
 
         Raises UnusableReply (paid, carries the call) for a refusal, a cut-off or a reply that breaks the schema;
         RetryableError when retries are used up or the circuit is open; ProviderRefused for key, quota or model;
@@ -91,7 +99,7 @@ class LlmClient:
         await _import_libraries()
         price = self._models.get(model) or known_model(model, datetime.now(UTC).date())
         request = self._request(price, system, user, schema, cache_key or purpose)
-        if self._batched is not None and purpose in BATCHED_PURPOSES:
+        if self._batched is not None and purpose in BATCHED_PURPOSES and not directly:
             reply = await self._batched.ask(request)
             if reply is not None:
                 return self._parsed_batched(self._batched, reply, purpose, price, schema)

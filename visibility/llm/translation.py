@@ -29,6 +29,7 @@ def translated() -> Iterator[None]:
     """Raise our errors instead of the SDK's, of its HTTP library's and of a time-out's."""
     import httpx2
     import openai
+    from aiohttp import ClientError
 
     try:
         yield
@@ -36,8 +37,9 @@ def translated() -> Iterator[None]:
         raise from_status(error) from None
     except (openai.APIConnectionError, httpx2.TimeoutException, TimeoutError) as error:
         raise _unavailable(error) from None
-    except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
-        # ValueError: a body that was cut off is not JSON, and the SDK lets the decoder's error through
+    except (openai.OpenAIError, httpx2.HTTPError, ClientError, ValueError) as error:
+        # ValueError: a body that was cut off is not JSON, and the SDK lets the decoder's error through.
+        # ClientError: the aiohttp transport lets through that a response is not HTTP
         raise ProviderUnavailable(
             f"The LLM's response could not be read ({type(error).__name__}).", code="llm_broken_response"
         ) from None

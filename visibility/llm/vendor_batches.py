@@ -166,11 +166,13 @@ def _known_id(created: Any) -> str:
 
 def _result(line: Any) -> Result | None:
     """Return what a line says, None where it brings nothing: not executed, or for a reason that may pass."""
-    response = line.get("response") or {}
+    response = line.get("response") if isinstance(line, dict) else None
+    if not isinstance(response, dict):
+        return None
     body, status = response.get("body"), response.get("status_code")
     try:
-        request_id = UUID(line.get("custom_id"))
-    except (TypeError, ValueError):
+        request_id = UUID(str(line.get("custom_id")))
+    except ValueError:
         return None
     if status == 200 and isinstance(body, dict):
         return Result(request_id, json.dumps(body))

@@ -9,7 +9,7 @@ import pytest
 
 from evals.__main__ import llm_settings, measure
 from evals.labelled import labelled_orgs
-from evals.report import Measured, figures_table, worse_than_single
+from evals.report import Measured, figures_table, not_measured, worse_than_single
 from evals.scoring import MEASURES, Rate, Score
 from visibility.settings import Settings
 
@@ -48,3 +48,10 @@ def test_a_single_answer_lost_among_several_is_a_verdict_against_them(measured: 
     worse = replace(several, scores={**several.scores, "mention": lost})
     assert worse_than_single([single, worse]) == ["joint, 4 answers per call: mention is worse than with one."]
     assert figures_table("a reader", [single, worse]).row_count == 2 * len(MEASURES)
+
+
+def test_single_answers_that_were_not_read_measure_nothing(measured: list[Measured]) -> None:
+    assert not_measured(measured) == []
+    assert not_measured([replace(measured[0], unread=2), replace(measured[1], unread=2)]) == [
+        "joint, one answer per call: 2 answers could not be read, so that nothing is measured."
+    ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,8 +25,10 @@ from visibility.evaluation import evaluate_stored
 from visibility.identity import new_owner
 from visibility.llm.batched import BatchedCalls
 from visibility.llm.client import LlmClient
+from visibility.llm.vendor_batches import _result
 from visibility.settings import LlmSettings
 from visibility.store.database import Database
+from visibility.store.llm_batches import Result
 from visibility.store.tables import LlmBatch, LlmBatchRequest, LlmCallRow, OrgEval
 
 PRAISE = "**Trane** is known.\n\nNorthwind Heating is excellent and reliable.\n\n**Carrier** is slow."
@@ -234,6 +238,40 @@ async def test_an_unusable_reply_is_asked_once_more_directly_and_is_not_taken_fo
     assert (counts.evaluated, counts.failed, counts.llm_calls) == (4, {}, 5)
     assert sold(sandbox) == (5, 4, 1)
     assert len(rows(database, LlmCallRow)) == 5
+
+
+async def test_a_reply_that_says_nothing_about_the_answer_is_asked_once_more_directly(
+    database: Database, sandbox: RunningSandbox, seeded: Seeded
+) -> None:
+    process = Process(database, sandbox)
+    async with process.client() as client:
+        assert client._batched is not None
+        vendor = client._batched._vendor
+        fetch = vendor.results
+
+        async def without_an_answer(files: Sequence[str]) -> list[Result]:
+            first, *others = await fetch(files)
+            completion = json.loads(first.reply or "")
+            completion["choices"][0]["message"]["content"] = '{"answers": []}'
+            return [replace(first, reply=json.dumps(completion)), *others]
+
+        vendor.results = without_an_answer  # type: ignore[method-assign]
+        counts = await asyncio.wait_for(process.evaluate(client, seeded), 20)
+    assert (counts.evaluated, counts.failed, sold(sandbox)) == (4, {}, (5, 4, 1))
+    assert len(rows(database, LlmCallRow)) == 5
+
+
+async def test_a_batch_whose_files_can_never_be_read_is_given_up_after_its_deadline(
+    database: Database, sandbox: RunningSandbox, seeded: Seeded
+) -> None:
+    sandbox.set_faults(script=[{"on": "batch", "nth": 1, "times": 10_000, "fault": "truncated_json"}])
+    counts = await Process(database, sandbox, llm_batch_deadline_seconds=0.3).run(seeded)
+    assert (counts.evaluated, counts.failed, states(database)) == (4, {}, ["failed"])
+
+
+def test_lines_that_are_no_results_bring_nothing() -> None:
+    for line in (None, [], 5, {"custom_id": 5}, {"custom_id": "ours", "response": "?"}, {"response": None}):
+        assert _result(line) is None
 
 
 async def test_a_line_that_the_vendor_refuses_fails_as_a_direct_call_does_and_is_sent_again_later(
