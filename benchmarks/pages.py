@@ -67,6 +67,20 @@ def _row(figure: Figure) -> str:
     return f"| {' | '.join(shown)} |"
 
 
+def profile(results: dict[str, Any]) -> str:
+    """Return where the CPU of an org in a shard goes, in its worker and beside it, as a Markdown table."""
+    figures = figures_of(results)
+    lines = ["| CPU per org | s |", "|---|---|"]
+    for start in ("of this in a shard: ", "beside it, per org: "):
+        where = "worker" if start.startswith("of this") else "beside it"
+        lines += [
+            f"| {where}: {figure.what.removeprefix(start)} | {readable(figure.value)} |"
+            for figure in figures
+            if figure.number == "P1" and figure.what.startswith(start)
+        ]
+    return "\n".join(lines)
+
+
 def facts(results: dict[str, Any], name: str) -> str:
     """Say in a sentence when and where it was measured."""
     machine = results["machine"]
@@ -80,7 +94,7 @@ def facts(results: dict[str, Any], name: str) -> str:
 
 
 def main() -> None:
-    """Write the table of budgets into docs/performance.md."""
+    """Write the tables of budgets and of the profile into docs/performance.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", help="JSON of a benchmark (newest in benchmarks/results)")
     path = parser.parse_args().results or newest_result()
@@ -88,6 +102,7 @@ def main() -> None:
         parser.error("There is no file in benchmarks/results; name one.")
     results = json.loads(path.read_text())
     replace_part(PAGE, "budgets", f"{facts(results, path.name)}\n\n{budgets(results)}")
+    replace_part(PAGE, "profile", profile(results))
 
 
 if __name__ == "__main__":
