@@ -13,12 +13,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prefect import get_client
+from prefect import State, flow, get_client, task
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling, Crashed
+from prefect.flow_engine import run_flow_async
+from prefect.states import Cancelling, Crashed, Running
 from sqlalchemy import select, text, update
 
-from flows.guards import WITH_PROBLEMS, Problems, alert_on_cancellation, alert_on_crash, reason_of
+from flows.guards import WITH_PROBLEMS, Problems, alert_on_cancellation, alert_on_crash, alerting, reason_of
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox, serve_in_thread
 from tasks import alert, resources
@@ -26,7 +27,7 @@ from tasks.alert import deliver
 from tests.support.broken_statements import break_statement, repair_statement
 from tests.support.seed import QUESTIONS, seed_org
 from tests.support.slack import alerts, save_webhook
-from visibility.errors import BatchFailed, InsufficientCredits, LeaseLost, ProviderRefused
+from visibility.errors import BatchFailed, InsufficientCredits, InvalidInput, LeaseLost, ProviderRefused
 from visibility.settings import Settings
 from visibility.store.database import Database
 from visibility.store.tables import Batch, CreditBalance, CreditHold, LedgerEntry
@@ -164,6 +165,30 @@ async def test_a_model_that_breaks_leaves_the_others_alone_and_is_one_alert(
         state = (await client.read_flow_run(summary.flow_run_id)).state
     assert state is not None and state.is_completed() and state.name == WITH_PROBLEMS
     assert state.message and state.message in message
+
+
+@flow(name="one of several")
+async def failing() -> None:
+    async with alerting("one of several"):
+        raise InvalidInput("No such thing.")
+
+
+@task
+async def starting() -> None:
+    return
+
+
+@pytest.mark.parametrize(("state", "number"), [(Running(), 0), (Crashed(), 1)], ids=["waits", "is gone"])
+async def test_a_run_on_the_pool_alerts_by_itself_only_when_the_flow_that_started_it_is_gone(
+    slack: RunningSandbox, state: State[None], number: int
+) -> None:
+    async with get_client() as client:
+        starter = await client.create_flow_run(failing)
+        await client.set_flow_run_state(starter.id, state, force=True)
+        started = await client.create_task_run(starting, starter.id, "0")
+        run = await client.create_flow_run(failing, parent_task_run_id=started.id)
+    ended = await run_flow_async(failing, flow_run=run, parameters={}, return_type="state")
+    assert isinstance(ended, State) and ended.is_failed() and len(alerts(slack)) == number
 
 
 async def test_neither_answers_nor_keys_are_in_an_alert(
