@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.support.clocks import replace_sleep
 from visibility.llm import allowance as module
 from visibility.llm.allowance import Allowance, TokenBucket
 from visibility.settings import LlmSettings
@@ -16,7 +17,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(module.asyncio, "sleep", self.sleep)
+        replace_sleep(monkeypatch, module, self.sleep)
 
     def __call__(self) -> float:
         return self.now

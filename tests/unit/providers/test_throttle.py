@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.support.clocks import replace_sleep
 from visibility.providers.brightdata import throttle as module
 from visibility.providers.brightdata.throttle import Budget, Room, Throttle, Withheld
 
@@ -16,7 +17,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.slept: list[float] = []
-        monkeypatch.setattr(module.asyncio, "sleep", self.sleep)
+        replace_sleep(monkeypatch, module, self.sleep)
 
     def __call__(self) -> float:
         return self.now
