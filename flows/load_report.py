@@ -14,7 +14,7 @@ from prefect import flow
 
 from flows.guards import alert_on_cancellation, alert_on_crash, alerting
 from tasks import resources
-from tasks.load_report import report_load
+from tasks.load_report import report_load, warn_of_shutdowns
 from visibility.load_report import LoadReport
 
 
@@ -27,7 +27,10 @@ from visibility.load_report import LoadReport
 async def load_report() -> LoadReport:
     """Count scheduled runs, expected answers and costs per weekday; recommend moves when a day is off the mean.
 
-    Changes nothing and needs no vendor's key. Nothing scheduled is a clean finish.
+    Changes nothing and needs no vendor's key. Nothing scheduled is a clean finish. Once a week is also when people are
+    told of models that are shut down soon.
     """
     async with alerting("load report"), resources.opened(reads=False):
-        return await report_load()
+        report = await report_load()
+        await warn_of_shutdowns()
+        return report

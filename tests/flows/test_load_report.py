@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -13,8 +15,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 
 from flows.load_command import report_load_of_the_week
+from flows.load_report import load_report
+from sandbox.server import RunningSandbox
 from tests.support.command import command_of
 from tests.support.seed import seed_network, seed_org
+from tests.support.slack import alerts
+from visibility.llm import catalog
+from visibility.llm.catalog import catalogue
 from visibility.store.database import Database
 
 
@@ -44,3 +51,18 @@ def test_the_report_names_what_to_move_needs_no_key_and_shows_it_in_the_ui(
     shown = asyncio.run(artifacts_of(report["flow_run_id"]))
     assert "Move 4 schedules with 4 answers" in str(shown["load-report"].data)
     assert len(json.loads(str(shown["load-report-weekdays"].data))) == 7
+
+
+async def test_once_a_week_people_are_told_of_a_model_that_is_shut_down_soon(
+    database_url: str, slack: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+):
+    soon = datetime.now(UTC).date() + timedelta(days=30)
+    ending = replace(catalog.catalogue()["gpt-4.1"], shutdown=soon)
+    monkeypatch.setattr(catalog, "catalogue", lambda: {"gpt-6-luna": catalogue()["gpt-6-luna"], "gpt-4.1": ending})
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    await load_report()
+    assert alerts(slack) == []
+    monkeypatch.setenv("NAMES_MODEL", "gpt-4.1")
+    await load_report()
+    [alert] = alerts(slack)
+    assert f"The model gpt-4.1 is shut down on {soon}, in 30 days." in alert

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -85,6 +86,16 @@ def known_model(name: str, today: date) -> ModelPrice:
     if model.shutdown is not None:
         _check_shutdown(model, model.shutdown, today)
     return model
+
+
+def shutdowns_near(names: Iterable[str], today: date) -> list[str]:
+    """Return a sentence about each of these models that is shut down within 60 days; unknown names are passed over."""
+    found = {name: catalogue()[name].shutdown for name in names if name in catalogue()}
+    return [
+        f"The model {name} is shut down on {shutdown}, in {(shutdown - today).days} days."
+        for name, shutdown in sorted(found.items())
+        if shutdown is not None and shutdown - today <= WARN_BEFORE_SHUTDOWN
+    ]
 
 
 def _check_shutdown(model: ModelPrice, shutdown: date, today: date) -> None:
