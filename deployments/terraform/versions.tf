@@ -1,0 +1,29 @@
+terraform {
+  # 1.9: validations that compare variables
+  required_version = ">= 1.9"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 6.0"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.region
+  default_tags {
+    tags = local.tags
+  }
+}
+
+data "aws_caller_identity" "this" {}
+
+locals {
+  name       = var.environment == "production" ? var.project : "${var.project}-${var.environment}"
+  account_id = data.aws_caller_identity.this.account_id
+  tags = {
+    Project     = var.project
+    Environment = var.environment
+    ManagedBy   = "terraform"
+  }
+}
