@@ -182,7 +182,7 @@ def validated(source: Source) -> TenantFile:
     try:
         content = TenantFile.model_validate(source.values)
     except ValidationError as error:
-        found = [(details["loc"], _sentence(details)) for details in error.errors(include_url=False)]
+        found = [(details["loc"], sentence(details)) for details in error.errors(include_url=False)]
         raise _invalid(source, found) from error
     contradictions = list(_contradictions(content))
     if contradictions:
@@ -195,7 +195,8 @@ def _invalid(source: Source, found: list[tuple[Place, str]]) -> InvalidFile:
     return InvalidFile("\n".join(source.complaint(place, message) for place, message in found))
 
 
-def _sentence(details: ErrorDetails) -> str:
+def sentence(details: ErrorDetails) -> str:
+    """Say what is wrong with one value."""
     kind, given = details["type"], details["input"]
     if kind == "extra_forbidden":
         return _unknown_key(details["loc"])
@@ -205,8 +206,8 @@ def _sentence(details: ErrorDetails) -> str:
         return f"{given} is below {details['ctx']['ge']}."
     if kind == "string_too_long":
         return f"this has {len(given)} characters; at most {details['ctx']['max_length']} can be asked."
-    sentence = SENTENCES.get(kind, details["msg"].lower())
-    return f"{sentence}, not {given!r}." if isinstance(given, str) and given.strip() else f"{sentence}."
+    told = SENTENCES.get(kind, details["msg"].lower())
+    return f"{told}, not {given!r}." if isinstance(given, str) and given.strip() else f"{told}."
 
 
 def _unknown_key(place: Place) -> str:
