@@ -22,11 +22,14 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
     "PREFECT_DEFAULT_RESULT_STORAGE_BLOCK": "s3-bucket/visibility-results",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; without heartbeats nobody notices a process that vanishes
+    # Spot, and Fargate's own maintenance, tell a container two minutes before: its run goes on in another one
+    "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PYTHONUNBUFFERED": "1",
+    "SLACK_WEBHOOK_BLOCK": "visibility-alerts",  # bootstrap saves it; without it alerts are in the log only
 }
-# A container on Spot is told two minutes before: its run goes on in another one.
-SPOT_ENVIRONMENT = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
+# ECS shows it beside the task; a container that cannot start a process within 5 s has run out of memory or of CPU
+HEALTH_CHECK = {"command": ["CMD-SHELL", "kill -0 1"], "interval": 60, "timeout": 5, "retries": 3, "startPeriod": 60}
 
 
 def base_job_template(outputs: Outputs) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def _task_definition(outputs: Outputs, default: dict[str, Any]) -> dict[str, Any
         "environment": [{"name": name, "value": value} for name, value in sorted(environment(outputs).items())],
         "secrets": [{"name": key, "valueFrom": _secret(outputs, key)} for key in outputs.secret_keys],
         "stopTimeout": STOP_TIMEOUT_SECONDS,
+        "healthCheck": HEALTH_CHECK,
         "memoryReservation": outputs.memory // 2,  # MiB
         "readonlyRootFilesystem": False,  # Prefect keeps its home in /tmp
         "linuxParameters": {"initProcessEnabled": False},  # PID 1 is Prefect, which acts on SIGTERM
@@ -61,8 +65,8 @@ def _task_definition(outputs: Outputs, default: dict[str, Any]) -> dict[str, Any
 
 def environment(outputs: Outputs) -> dict[str, str]:
     """Return what a flow's container is told in clear."""
-    spot = SPOT_ENVIRONMENT if outputs.launch_type == "FARGATE_SPOT" else {}
-    return ENVIRONMENT | spot | {"PREFECT_API_URL": outputs.prefect_api_url, "AWS_DEFAULT_REGION": outputs.region}
+    known = {"PREFECT_API_URL": outputs.prefect_api_url, "AWS_DEFAULT_REGION": outputs.region}
+    return ENVIRONMENT | known | outputs.flow_environment
 
 
 def _defaults(outputs: Outputs) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visibility.errors import ConfigurationError
 
-PREFIX = "VISIBILITY_AWS_"  # VISIBILITY_AWS_IMAGE overrides the output `image`; lists are JSON
+PREFIX = "VISIBILITY_AWS_"  # VISIBILITY_AWS_IMAGE overrides the output `image`; lists and maps are JSON
 
 
 class Outputs(BaseModel):
@@ -39,6 +39,7 @@ class Outputs(BaseModel):
     flow_family: str
     secret_arn: str
     secret_keys: list[str] = Field(description="JSON keys of the secret, the container's environment has them all")
+    flow_environment: dict[str, str] = Field(default={}, description="settings of the flows in clear, such as SHARDS")
     prefect_auth_string_key: str | None = None
     prefect_api_url: str
     results_bucket: str
@@ -80,12 +81,12 @@ def _is_wrapped(entry: object) -> bool:
 
 def _overridden(name: str, environ: Mapping[str, str]) -> Any:
     text = environ.get(f"{PREFIX}{name.upper()}")
-    if text is None or not text.lstrip().startswith("["):
+    if text is None or not text.lstrip().startswith(("[", "{")):
         return text
     try:
         return json.loads(text)
     except ValueError:
-        raise ConfigurationError(f"{PREFIX}{name.upper()} is not a JSON list: {text}.") from None
+        raise ConfigurationError(f"{PREFIX}{name.upper()} is not JSON: {text}.") from None
 
 
 def _sentence(error: ValidationError, path: Path | None) -> str:

@@ -27,14 +27,24 @@ resource "aws_sns_topic_subscription" "alerts" {
   endpoint  = each.value
 }
 
-# Every alert of a flow is also a line that begins with ALERT; a container that could not write one is an event.
+# Every alert of a flow is also a line with ALERT in its log. Of a run whose container died before it could write one,
+# or never started, the worker writes that it marks it as crashed.
+locals {
+  alert_lines = {
+    flows  = "ALERT "
+    worker = "as crashed"
+  }
+  alerts_metric = { namespace = "${local.name}/flows", name = "FlowAlerts" }
+}
+
 resource "aws_cloudwatch_log_metric_filter" "alerts" {
-  name           = "${local.name}-alerts"
-  log_group_name = aws_cloudwatch_log_group.this["flows"].name
-  pattern        = "\"ALERT \""
+  for_each       = local.alert_lines
+  name           = "${local.name}-${each.key}"
+  log_group_name = aws_cloudwatch_log_group.this[each.key].name
+  pattern        = "\"${each.value}\""
   metric_transformation {
-    name          = "FlowAlerts"
-    namespace     = "${local.name}/flows"
+    namespace     = local.alerts_metric.namespace
+    name          = local.alerts_metric.name
     value         = "1"
     default_value = "0"
   }
@@ -43,9 +53,9 @@ resource "aws_cloudwatch_log_metric_filter" "alerts" {
 locals {
   alarms = {
     flow-alerts = {
-      description = "A flow has alerted: read its log, or Slack. Runbooks: docs/runbooks."
-      namespace   = aws_cloudwatch_log_metric_filter.alerts.metric_transformation[0].namespace
-      metric      = "FlowAlerts"
+      description = "A flow has alerted, or its container died: read its log, or Slack. Runbooks: docs/runbooks."
+      namespace   = local.alerts_metric.namespace
+      metric      = local.alerts_metric.name
       dimensions  = {}
       comparison  = "GreaterThanThreshold"
       threshold   = 0
@@ -114,13 +124,17 @@ resource "aws_budgets_budget" "this" {
   time_unit    = "MONTHLY"
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:Project$${var.project}"]
+    values = [format("user:Project$%s", var.project)]
   }
-  notification {
-    comparison_operator       = "GREATER_THAN"
-    threshold                 = 80
-    threshold_type            = "PERCENTAGE"
-    notification_type         = "FORECASTED"
-    subscriber_sns_topic_arns = [aws_sns_topic.alerts.arn]
+  dynamic "notification" {
+    for_each = { FORECASTED = 100, ACTUAL = 80 } # per cent; AWS forecasts nothing in the first weeks
+    content {
+      comparison_operator       = "GREATER_THAN"
+      threshold                 = notification.value
+      threshold_type            = "PERCENTAGE"
+      notification_type         = notification.key
+      subscriber_sns_topic_arns = [aws_sns_topic.alerts.arn]
+    }
   }
+  depends_on = [aws_sns_topic_policy.alerts] # AWS tries whether it may publish
 }

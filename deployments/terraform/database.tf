@@ -37,6 +37,15 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
+# RDS would make them itself, and keep them for ever
+resource "aws_cloudwatch_log_group" "database" {
+  #checkov:skip=CKV_AWS_338:log_retention_days decides
+  for_each          = toset(var.create_database ? ["postgresql", "upgrade"] : [])
+  name              = "/aws/rds/instance/${local.name}/${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
 resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_118:enhanced monitoring needs a role and costs extra; Performance Insights is on
   #checkov:skip=CKV_AWS_157:database_multi_az decides, and is on by default
@@ -68,5 +77,5 @@ resource "aws_db_instance" "this" {
   auto_minor_version_upgrade          = true
   performance_insights_enabled        = true
   performance_insights_kms_key_id     = var.kms_key_arn
-  enabled_cloudwatch_logs_exports     = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports     = keys(aws_cloudwatch_log_group.database)
 }

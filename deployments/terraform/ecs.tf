@@ -92,4 +92,6 @@ resource "aws_ecs_service" "worker" {
     enable   = true
     rollback = true
   }
+  # a worker that starts before it has its rights would trip the circuit breaker
+  depends_on = [aws_iam_role_policy.execution, aws_iam_role_policy.worker, aws_vpc_security_group_egress_rule.tasks]
 }

@@ -2,8 +2,12 @@
 resource "aws_sqs_queue" "task_events_dlq" {
   name                      = "${local.name}-task-events-dlq"
   message_retention_seconds = 1209600 # 14 days
-  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
-  kms_master_key_id         = var.kms_key_arn
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = ["${local.arn}:sqs:${local.in_region}:${local.name}-task-events"]
+  })
+  sqs_managed_sse_enabled = var.kms_key_arn == null ? true : null
+  kms_master_key_id       = var.kms_key_arn
 }
 
 resource "aws_sqs_queue" "task_events" {

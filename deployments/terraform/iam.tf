@@ -1,7 +1,8 @@
 # Three roles: who starts containers (execution), what a flow may do (flow), what the worker may do (worker).
 
 locals {
-  arn        = "arn:aws"
+  partition  = startswith(var.region, "cn-") ? "aws-cn" : startswith(var.region, "us-gov-") ? "aws-us-gov" : "aws"
+  arn        = "arn:${local.partition}"
   in_region  = "${var.region}:${local.account_id}"
   flow_tasks = "${local.arn}:ecs:${local.in_region}:task-definition/${local.name}-flow:*"
   trust_ecs_tasks = jsonencode({
@@ -16,6 +17,25 @@ locals {
       }
     }]
   })
+  # Where the image is in ECR; another registry needs no rights here
+  repositories = [
+    for found in regexall("^([0-9]{12})\\.dkr\\.ecr\\.([a-z0-9-]+)\\.amazonaws\\.com(?:\\.cn)?/([^:@]+)", var.image) :
+    "${local.arn}:ecr:${found[1]}:${found[0]}:repository/${found[2]}"
+  ]
+  pull_image = flatten([for repository in local.repositories : [
+    {
+      Sid      = "RegistryToken" # has no resource to name
+      Effect   = "Allow"
+      Action   = ["ecr:GetAuthorizationToken"]
+      Resource = "*"
+    },
+    {
+      Sid      = "PullImage"
+      Effect   = "Allow"
+      Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      Resource = repository
+    },
+  ]])
   use_key = var.kms_key_arn == null ? [] : [{
     Sid      = "UseKey"
     Effect   = "Allow"
@@ -37,18 +57,6 @@ resource "aws_iam_role_policy" "execution" {
     Version = "2012-10-17"
     Statement = concat([
       {
-        Sid      = "RegistryToken" # has no resource to name
-        Effect   = "Allow"
-        Action   = "ecr:GetAuthorizationToken"
-        Resource = "*"
-      },
-      {
-        Sid      = "PullImage"
-        Effect   = "Allow"
-        Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        Resource = "${local.arn}:ecr:${local.in_region}:repository/*"
-      },
-      {
         Sid      = "WriteLogs"
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -60,7 +68,7 @@ resource "aws_iam_role_policy" "execution" {
         Action   = "secretsmanager:GetSecretValue"
         Resource = aws_secretsmanager_secret.app.arn
       },
-    ], local.use_key)
+    ], local.pull_image, local.use_key)
   })
 }
 

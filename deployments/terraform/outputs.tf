@@ -20,6 +20,7 @@ output "flow_log_group" { value = aws_cloudwatch_log_group.this["flows"].name }
 output "flow_family" { value = "${local.name}-flow" }
 output "secret_arn" { value = aws_secretsmanager_secret.app.arn }
 output "secret_keys" { value = var.secret_keys }
+output "flow_environment" { value = var.flow_environment }
 output "prefect_auth_string_key" { value = var.prefect_auth_string_key }
 output "prefect_api_url" { value = var.prefect_api_url }
 output "results_bucket" { value = aws_s3_bucket.results.bucket }

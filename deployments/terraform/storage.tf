@@ -33,7 +33,8 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "results" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "results" {
-  bucket = aws_s3_bucket.results.id
+  bucket     = aws_s3_bucket.results.id
+  depends_on = [aws_s3_bucket_versioning.results] # S3 wants it first: a rule speaks of older versions
   rule {
     id     = "results-expire"
     status = "Enabled"
@@ -60,7 +61,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "results" {
 }
 
 resource "aws_s3_bucket_policy" "results" {
-  bucket = aws_s3_bucket.results.id
+  bucket     = aws_s3_bucket.results.id
+  depends_on = [aws_s3_bucket_public_access_block.results] # S3 refuses both at the same time
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

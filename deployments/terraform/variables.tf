@@ -26,6 +26,10 @@ variable "environment" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,15}$", var.environment))
     error_message = "environment must have 2 to 16 lower-case letters, digits or hyphens and begin with a letter."
   }
+  validation {
+    condition     = length(var.project) + length(var.environment) <= 26
+    error_message = "project and environment together may have 26 characters: account and region follow in the bucket's name, which may have 63."
+  }
 }
 
 # Network
@@ -99,6 +103,10 @@ variable "prefect_auth_string_key" {
   description = "Key in the secret that holds the server's auth string (user:password); null for a server without."
   type        = string
   default     = "PREFECT_API_AUTH_STRING"
+  validation {
+    condition     = var.prefect_auth_string_key == null || can(regex("^[A-Za-z][A-Za-z0-9_]*$", var.prefect_auth_string_key))
+    error_message = "prefect_auth_string_key must be a key of the secret: letters, digits and underscores."
+  }
 }
 
 variable "work_pool" {
@@ -159,6 +167,23 @@ variable "launch_type" {
   validation {
     condition     = contains(["FARGATE", "FARGATE_SPOT"], var.launch_type)
     error_message = "launch_type must be FARGATE or FARGATE_SPOT."
+  }
+}
+
+variable "flow_environment" {
+  description = "Settings of the flows in clear, such as SHARDS; secrets belong into the secret."
+  type        = map(string)
+  default     = {}
+  validation {
+    condition     = alltrue([for name in keys(var.flow_environment) : can(regex("^[A-Z][A-Z0-9_]*$", name))])
+    error_message = "flow_environment must have names of environment variables, such as SHARDS."
+  }
+  validation {
+    condition = alltrue([
+      for name in keys(var.flow_environment) :
+      !contains(var.secret_keys, name) && !can(regex("_KEY$|SECRET$|PASSWORD|TOKEN$|AUTH_STRING|DATABASE_URL|WEBHOOK_URL", name))
+    ])
+    error_message = "flow_environment is readable by everybody who may look at a task; put this into the secret and name it in secret_keys."
   }
 }
 
@@ -284,6 +309,10 @@ variable "create_database" {
   description = "Whether to create an RDS Postgres for the results."
   type        = bool
   default     = false
+  validation {
+    condition     = !var.create_database || length(var.subnet_ids) >= 2
+    error_message = "create_database needs subnet_ids in two zones: RDS takes no fewer."
+  }
 }
 
 variable "database_instance_class" {

@@ -34,6 +34,19 @@ run "the_worker_is_private_and_hears_of_tasks" {
     error_message = "The worker must have no public address."
   }
   assert {
+    condition = (
+      contains(jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].command, "--with-healthcheck")
+      && strcontains(jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].healthCheck.command[3], ":8080/health")
+      && jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].stopTimeout == 120
+      && aws_ecs_task_definition.worker.runtime_platform[0].cpu_architecture == "ARM64"
+    )
+    error_message = "The worker must say whether it is well, have time to stop, and run on ARM."
+  }
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.retention_in_days == 90])
+    error_message = "Logs must not be kept for ever."
+  }
+  assert {
     condition     = aws_ecs_service.worker.deployment_circuit_breaker[0].rollback
     error_message = "A worker that does not start must be rolled back."
   }
@@ -157,6 +170,50 @@ run "alarms_tell_people" {
   }
 }
 
+run "the_budget_counts_what_is_tagged" {
+  command = plan
+
+  assert {
+    condition     = one(aws_budgets_budget.this.cost_filter).values == tolist(["user:Project$senso"])
+    error_message = "The budget must be of this project's tag."
+  }
+  assert {
+    condition     = toset([for told in aws_budgets_budget.this.notification : told.notification_type]) == toset(["ACTUAL", "FORECASTED"])
+    error_message = "People must hear of what was spent and of what will be."
+  }
+}
+
+run "an_image_of_another_registry_needs_no_right" {
+  command = apply
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.execution.policy, "ecr:")
+    error_message = "Only an image in ECR needs rights there."
+  }
+}
+
+run "other_partitions_have_their_own_arns" {
+  command = apply
+  variables {
+    region = "cn-north-1"
+    image  = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/senso@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  }
+  assert {
+    condition     = strcontains(aws_iam_role_policy.execution.policy, "arn:aws-cn:ecr:cn-north-1:123456789012:repository/senso\"")
+    error_message = "The repository must be named in its partition, without digest."
+  }
+}
+
+run "the_largest_and_the_smallest_task_are_accepted" {
+  command = plan
+  variables {
+    cpu           = 16384
+    memory        = 122880
+    worker_cpu    = 256
+    worker_memory = 512
+  }
+}
+
 run "a_second_environment_has_names_of_its_own" {
   command = plan
   variables {
@@ -165,6 +222,38 @@ run "a_second_environment_has_names_of_its_own" {
   assert {
     condition     = aws_ecs_cluster.this.name == "senso-staging" && aws_secretsmanager_secret.app.name == "senso-staging/app"
     error_message = "Names must not collide."
+  }
+}
+
+run "a_key_of_ones_own_is_used_for_all_that_is_stored" {
+  command = apply
+  variables {
+    kms_key_arn     = "arn:aws:kms:us-east-1:123456789012:key/1"
+    create_database = true
+    subnet_ids      = ["subnet-0123456789abcdef0", "subnet-0fedcba9876543210"]
+  }
+  override_resource {
+    target = aws_db_instance.this
+    values = { master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds-1" }] }
+  }
+  assert {
+    condition = toset(concat(
+      [for group in aws_cloudwatch_log_group.this : group.kms_key_id],
+      [for group in aws_cloudwatch_log_group.database : group.kms_key_id],
+      [
+        aws_secretsmanager_secret.app.kms_key_id, aws_sns_topic.alerts.kms_master_key_id, aws_db_instance.this[0].kms_key_id,
+        aws_sqs_queue.task_events.kms_master_key_id, aws_sqs_queue.task_events_dlq.kms_master_key_id,
+        one(one(aws_s3_bucket_server_side_encryption_configuration.results.rule).apply_server_side_encryption_by_default).kms_master_key_id,
+      ],
+    )) == toset([var.kms_key_arn])
+    error_message = "One key for everything."
+  }
+  assert {
+    condition = alltrue([
+      for policy in [aws_iam_role_policy.worker.policy, aws_iam_role_policy.flow.policy, aws_iam_role_policy.execution.policy] :
+      [for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "UseKey"] == [var.kms_key_arn]
+    ])
+    error_message = "Each role must be able to use the key, and no other."
   }
 }
 
@@ -180,6 +269,7 @@ run "a_database_is_private_encrypted_and_backed_up" {
   command = apply
   variables {
     create_database = true
+    subnet_ids      = ["subnet-0123456789abcdef0", "subnet-0fedcba9876543210"]
   }
   override_resource {
     target = aws_db_instance.this

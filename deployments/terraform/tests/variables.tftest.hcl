@@ -33,6 +33,15 @@ run "environment" {
   expect_failures = [var.environment]
 }
 
+run "a_name_that_makes_the_buckets_too_long" {
+  command = plan
+  variables {
+    project     = "abcdefghijklmnopqrst"
+    environment = "staging"
+  }
+  expect_failures = [var.environment]
+}
+
 run "vpc_id" {
   command = plan
   variables {
@@ -81,6 +90,14 @@ run "prefect_api_cidr_blocks" {
   expect_failures = [var.prefect_api_cidr_blocks]
 }
 
+run "prefect_auth_string_key" {
+  command = plan
+  variables {
+    prefect_auth_string_key = "user:word"
+  }
+  expect_failures = [var.prefect_auth_string_key]
+}
+
 run "work_pool" {
   command = plan
   variables {
@@ -127,6 +144,22 @@ run "launch_type" {
     launch_type = "SPOT"
   }
   expect_failures = [var.launch_type]
+}
+
+run "flow_environment" {
+  command = plan
+  variables {
+    flow_environment = { shards = "15" }
+  }
+  expect_failures = [var.flow_environment]
+}
+
+run "a_secret_in_clear" {
+  command = plan
+  variables {
+    flow_environment = { SERPAPI_API_KEY = "1234" }
+  }
+  expect_failures = [var.flow_environment]
 }
 
 run "worker_count" {
@@ -207,6 +240,14 @@ run "monthly_budget_usd" {
     monthly_budget_usd = 0
   }
   expect_failures = [var.monthly_budget_usd]
+}
+
+run "create_database" {
+  command = plan
+  variables {
+    create_database = true # with one subnet
+  }
+  expect_failures = [var.create_database]
 }
 
 run "database_instance_class" {

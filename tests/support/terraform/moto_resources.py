@@ -160,8 +160,9 @@ def _target(values: Values, client: Callable[[str], Any]) -> Values:
 @_of("aws_sqs_queue")
 def _queue(values: Values, client: Callable[[str], Any]) -> Values:
     sqs = client("sqs")
-    policy = {"RedrivePolicy": values["redrive_policy"]} if values.get("redrive_policy") else {}
-    url = sqs.create_queue(QueueName=values["name"], Attributes=policy)["QueueUrl"]
+    named = {"RedrivePolicy": "redrive_policy", "RedriveAllowPolicy": "redrive_allow_policy"}
+    policies = {name: values[ours] for name, ours in named.items() if values.get(ours)}
+    url = sqs.create_queue(QueueName=values["name"], Attributes=policies)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     return {"id": url, "url": url, "arn": arn}
 

@@ -1,0 +1,1 @@
+"""Makes a Prefect server what the files say: pools, limits, blocks, automations. `python -m deployments.bootstrap`."""
