@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deployments.local import prefect_server, sandbox_server, worker
+from deployments.local.bootstrap import bootstrap
 from deployments.local.environment import dotenv_settings
 from deployments.local.processes import recorded, running, starting, stop
 from visibility.errors import VisibilityError
@@ -31,6 +32,7 @@ def up(
     folder = settings.data_folder
     api_url = prefect_server.ensure_prefect_server(folder, database_url=settings.database_url, say=typer.echo)
     sandbox_url = sandbox_server.ensure_sandbox(folder, time_scale=time_scale, say=typer.echo)
+    bootstrap(folder, api_url, say=typer.echo)
     vendors = sandbox_server.sandbox_environment(settings, sandbox_url, time_scale) if sandbox else {}
     worker.ensure_worker(folder, api_url, dotenv_settings() | vendors, say=typer.echo)
     typer.echo(f"Prefect UI  {prefect_server.ui_url(api_url)}")

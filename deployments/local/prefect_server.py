@@ -30,6 +30,7 @@ TUNED_SETTINGS = {
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # also what the UI asks before it reports to anybody
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # that UI asks Amplitude for a configuration, with analytics off too
 }
 
 
@@ -89,6 +90,7 @@ def _start(data_folder: Path, database_url: str | None, say: Say) -> Recorded:
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        "PREFECT_UI_URL": url,  # for the links in what automations tell people
         "PREFECT__SERVER_FINAL": "1",
     }
     say("Starting a Prefect server (about 10 s, once; `make down` stops it) …")

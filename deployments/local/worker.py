@@ -10,6 +10,10 @@ from deployments.local.processes import Recorded, Say, running, start, starting
 
 NAME = "worker"
 POOL = "local"
+SETTINGS = {  # seconds
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # without heartbeats nobody notices a process that vanishes
+    "PREFECT_WORKER_QUERY_SECONDS": "3",  # a person waits for the run
+}
 
 
 def ensure_worker(data_folder: Path, api_url: str, settings: Mapping[str, str], *, say: Say) -> Recorded:
@@ -22,5 +26,5 @@ def ensure_worker(data_folder: Path, api_url: str, settings: Mapping[str, str], 
         command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local"]
         return start(
             data_folder, NAME, [*command, "--install-policy", "never"],
-            environment=child_environment(data_folder, {**settings, "PREFECT_API_URL": api_url}),
+            environment=child_environment(data_folder, {**SETTINGS, **settings, "PREFECT_API_URL": api_url}),
         )  # fmt: skip

@@ -103,7 +103,8 @@ def test_an_entrypoint_loads_and_takes_its_parameters(deployment: dict[str, Any]
     flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
     assert flow.name == deployment["name"] and flow.retries == 0
     required = {name: [str(uuid4())] if name == "org_ids" else str(uuid4()) for name in flow.parameters.required}
-    flow.validate_parameters({**required, **deployment.get("parameters", {})})
+    flow.validate_parameters({**required, **deployment["parameters"]})
+    assert {*required, *deployment["parameters"]} == set(flow.parameters.properties), "each has its default in the file"
     if required:
         with pytest.raises(ParameterTypeError, match=r"valid (UUID|list)"):
             flow.validate_parameters(dict.fromkeys(required, "no-uuid"))

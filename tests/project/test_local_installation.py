@@ -174,23 +174,6 @@ def test_the_server_starts_on_a_given_postgres_with_the_tuned_settings(data_fold
         drop_beside(database_url)
 
 
-@pytest.mark.slow
-def test_up_starts_everything_once_and_down_stops_exactly_that(data_folder: Path):
-    first = local(data_folder, "up", "--sandbox")
-    try:
-        assert "Prefect UI  http://127.0.0.1:" in first
-        assert "SIMULATED" in first
-        started = {record.name: record.pid for record in recorded(data_folder)}
-        assert set(started) == {"prefect-server", "sandbox", "worker"}
-        local(data_folder, "up", "--sandbox")
-        assert {record.name: record.pid for record in recorded(data_folder)} == started
-        assert local(data_folder, "status").count("running, pid") == 3
-    finally:
-        stopped = local(data_folder, "down")
-    assert all(name in stopped for name in (*started, "postgres"))
-    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in started.values())
-
-
 def test_the_aws_command_line_of_prefect_starts():
     command = Path(sys.executable).with_name("prefect-aws")
     assert subprocess.run([command, "--help"], capture_output=True, check=False).returncode == 0
