@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from visibility.providers.brightdata.client import BrightDataClient
-from visibility.settings import BrightDataSettings
+from visibility.settings import BrightDataSettings, Settings
 
 
 class BrightDataCredentials(Block):
@@ -30,9 +30,14 @@ class BrightDataCredentials(Block):
         default="https://api.brightdata.com/datasets/v3", description="Address of the Web Scraper API."
     )
 
+    def over(self, settings: Settings) -> Settings:
+        """Return `settings` with this block's key and address."""
+        changes = {"api_key": self.api_key, "base_url": self.base_url}
+        return settings.model_copy(update={"brightdata": settings.brightdata.model_copy(update=changes)})
+
     def settings(self) -> BrightDataSettings:
         """Return the environment's settings with this block's key and address."""
-        return BrightDataSettings(api_key=self.api_key, base_url=self.base_url)
+        return self.over(Settings()).brightdata
 
     def get_client(self) -> BrightDataClient:
         """Return an HTTP client of the account; the caller closes it."""

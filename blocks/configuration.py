@@ -1,86 +1,73 @@
-"""Settings of a deployment: the environment's, with what the registered blocks hold laid over them.
+"""Settings of a deployment: from `.env`, the environment, an AWS secret and the product's blocks, each over the last.
 
+`VISIBILITY_SECRET_BLOCK=visibility` names the document of a secret with settings: see `blocks.aws`.
 `VISIBILITY_BLOCKS=production` names the documents to load: `senso-bright-data-credentials/production`,
 `senso-azure-openai-credentials/production` or else `senso-openai-credentials/production`, and
-`senso-results-database/production`. What has no document comes from the environment; without
-`VISIBILITY_BLOCKS` no block is looked for.
+`senso-results-database/production`. Without the two nothing but the environment is looked at. Secret and documents are
+read at the start of each flow run, so that a new key serves the next one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TypeVar
 
-from prefect.blocks.core import Block
-from prefect.exceptions import MissingContextError, ObjectNotFound
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 from prefect.logging.loggers import LoggingAdapter
-from pydantic import ValidationError
 
+from blocks.aws import read_secret_settings
 from blocks.bright_data import BrightDataCredentials
 from blocks.database import ResultsDatabase
+from blocks.documents import document_name, load_document
 from blocks.openai import AzureOpenAICredentials, OpenAICredentials
 from visibility.errors import ConfigurationError
 from visibility.settings import Settings, read_settings
 
-BlockType = TypeVar("BlockType", bound=Block)
 
+async def settings_from_blocks(*, asks: bool = True, reads: bool = True) -> Settings:
+    """Return the environment's settings, completed from the secret and the blocks that they name.
 
-async def settings_from_blocks() -> Settings:
-    """Return the environment's settings, completed from the blocks named by `VISIBILITY_BLOCKS`.
-
-    Raises ConfigurationError for a document that no longer fits its block, and for keys that neither have.
+    `asks`, `reads`: whether the keys of vendors, and of the LLM, are needed. In a simulation the secret stays closed:
+    no real key comes near a sandbox. Raises ConfigurationError for a document that is not there or no longer fits its
+    block, a secret that cannot be used, and keys that are nowhere; RetryableError while AWS cannot be reached.
     """
-    settings = read_settings()
-    name = settings.blocks
-    if name is None:
-        return settings
-    bright_data = await _load(BrightDataCredentials, name)
-    llm = await _load(AzureOpenAICredentials, name) or await _load(OpenAICredentials, name)
-    database = await _load(ResultsDatabase, name)
-    if bright_data:
-        settings = settings.model_copy(update={"brightdata": bright_data.settings()})
-    if llm:
-        settings = settings.model_copy(update={"llm": llm.settings()})
-    if database:
-        settings = database.over(settings)
-    looked_for = ((BrightDataCredentials, bright_data), (OpenAICredentials, llm), (ResultsDatabase, database))
-    _require(settings, [_document(block_type, name) for block_type, block in looked_for if block is None])
+    settings, nowhere = read_settings(), []
+    if settings.secret_block is not None and not settings.sandbox:
+        secret = await read_secret_settings(settings.secret_block)
+        settings = read_settings(secret.values)
+        _logger().info("settings from %s: %s", secret.called, ", ".join(secret.names) or "none")
+        nowhere.append(f"{secret.called} (it holds {', '.join(secret.names) or 'no setting'})")
+    if settings.blocks is not None:
+        settings, absent = await _over(settings, settings.blocks)
+        nowhere += [f"the block {document}, which does not exist" for document in absent]
+    if nowhere and reads:
+        _require(settings, nowhere, asks=asks)
     return settings
 
 
-async def _load(block_type: type[BlockType], name: str) -> BlockType | None:
-    """Return the named document of a block type, or None when it is not there."""
-    try:
-        return await block_type.aload(name)
-    except RuntimeError as error:  # what Prefect raises for a document whose fields are not the block's
-        if not isinstance(error.__cause__, ValidationError):
-            raise
-        fields = ", ".join(".".join(map(str, one["loc"])) for one in error.__cause__.errors())
-        raise ConfigurationError(
-            f"The block {_document(block_type, name)} does not fit any more: {fields}. Save it again."
-        ) from None
-    except ValueError as error:
-        if not isinstance(error.__cause__, ObjectNotFound):
-            raise
-        return None
+async def _over(settings: Settings, name: str) -> tuple[Settings, list[str]]:
+    """Lay the product's blocks of a name over the settings; return the documents that do not exist, too."""
+    bright_data = await load_document(BrightDataCredentials, name)
+    llm = await load_document(AzureOpenAICredentials, name) or await load_document(OpenAICredentials, name)
+    database = await load_document(ResultsDatabase, name)
+    for block in (bright_data, llm, database):
+        settings = settings if block is None else block.over(settings)
+    looked_for = ((BrightDataCredentials, bright_data), (OpenAICredentials, llm), (ResultsDatabase, database))
+    absent = [document_name(block_type, name) for block_type, block in looked_for if block is None]
+    if absent:
+        _logger().info("no block %s: what else is configured serves", ", ".join(absent))
+    return settings, absent
 
 
-def _document(block_type: type[Block], name: str) -> str:
-    return f"{block_type.get_block_type_slug()}/{name}"
-
-
-def _require(settings: Settings, missing: Sequence[str]) -> None:
-    """Say which documents were looked for when a key is neither in them nor in the environment."""
-    if missing:
-        _logger().info("no block %s: the environment serves", ", ".join(missing))
+def _require(settings: Settings, nowhere: Sequence[str], *, asks: bool) -> None:
+    """Say where was looked for a key that is nowhere."""
     if settings.database_url is None:
-        _logger().warning("neither a block nor DATABASE_URL names a database: the embedded Postgres serves")
+        _logger().warning("neither secret, block nor DATABASE_URL names a database: the embedded Postgres serves")
     try:
-        settings.require_keys()
+        settings.require_keys(asks=asks)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{error} These blocks do not exist either: {', '.join(missing)}.") from None
+        raise ConfigurationError(f"{error} Nor is it in {', nor in '.join(nowhere)}.") from None
 
 
 def _logger() -> logging.Logger | LoggingAdapter:

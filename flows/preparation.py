@@ -132,7 +132,7 @@ def world_of_network(session: Session, network: Network) -> World:
 
 
 def _settings(vendors: Vendors, work: Work) -> Settings:
-    """Read the settings, with the registered blocks when they are named; check keys, models and sandbox."""
+    """Read the settings, with the secret and the blocks when they are named; check keys, models and sandbox."""
     from visibility.settings import read_settings
 
     settings = read_settings()
@@ -141,8 +141,8 @@ def _settings(vendors: Vendors, work: Work) -> Settings:
         if vendors.sandbox_url is not None:
             _check_sandbox(vendors.sandbox_url)
         return settings
-    if settings.blocks:
-        settings = _settings_from_blocks(settings)
+    if settings.blocks or settings.secret_block:
+        settings = _settings_from_blocks(settings, work)
     if work != "looks":
         settings.require_keys(asks=work == "asks")
         _check_llm(settings)
@@ -163,14 +163,14 @@ def _check_sandbox(sandbox_url: str) -> None:
         raise ConfigurationError(f"No sandbox answers at {sandbox_url}; without --sandbox-url one is started.")
 
 
-def _settings_from_blocks(settings: Settings) -> Settings:
+def _settings_from_blocks(settings: Settings, work: Work) -> Settings:
     _connect_prefect(settings)
 
     import asyncio
 
     from blocks.configuration import settings_from_blocks
 
-    return asyncio.run(settings_from_blocks())
+    return asyncio.run(settings_from_blocks(asks=work == "asks", reads=work != "looks"))
 
 
 def _found(settings: Settings, find: Callable[[Session], Result], file: Path | None) -> Result:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from html import escape
 from typing import TypeAlias
 from uuid import UUID
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import LoggingAdapter
 from prefect.runtime import flow_run
@@ -20,6 +22,7 @@ from visibility.settings import Settings
 Logger: TypeAlias = logging.Logger | LoggingAdapter
 
 PATIENCE_SECONDS = 5.0
+SENT = "visibility.alert.sent"  # event; deployments/automations/crashed-runs.yaml is silent where it was seen
 LONGEST_TEXT = 3000  # characters; Slack cuts at 40,000, a person earlier
 
 
@@ -46,13 +49,20 @@ async def deliver(title: str, text: str, logger: Logger, flow_run_id: UUID | str
         return False
     if status != 200:
         logger.warning("Slack refused the alert with status %s", status)
-    return status == 200
+        return False
+    if flow_run_id is not None:
+        with suppress(Exception):  # people have been told; without the event they may be told twice
+            what = {"prefect.resource.id": SENT, "prefect.resource.role": "alert", "prefect.resource.name": title}
+            emit_event(SENT, {"prefect.resource.id": f"prefect.flow-run.{flow_run_id}"}, related=[what])
+    return True
 
 
 async def _post(block_name: str, message: str) -> int:
     """Post to the webhook of a block; return the HTTP status."""
     from prefect_slack import SlackWebhook  # only here: it costs a quarter of a second to import
 
+    slack_log = logging.getLogger("slack_sdk")
+    slack_log.setLevel(max(slack_log.level, logging.INFO))  # below it writes the webhook's address, which is a secret
     block = await SlackWebhook.aload(block_name)
     response = await block.get_client().send(text=message)
     return int(response.status_code)

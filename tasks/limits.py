@@ -109,7 +109,7 @@ class GlobalLimits:
             except ConcurrencySlotAcquisitionError as error:
                 if _is_refused(error):
                     raise ConfigurationError(
-                        f"{error}. Create or repair the limits with `python -m deployments.limits`."
+                        f"{error}. Create or repair the limits with `python -m deployments.bootstrap`."
                     ) from error
                 self._go_on_alone(str(error))
             else:

@@ -12,6 +12,7 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
+from blocks.aws import is_from_aws
 from tasks.resources import current
 from visibility.domain import LlmCall, OrgProfile
 from visibility.errors import UnusableReply, VisibilityError
@@ -51,6 +52,22 @@ async def _record(call: LlmCall, batch_id: UUID | None, org_id: UUID) -> None:
     await current().database.insist(save_calls, [replace(call, batch_id=batch_id, org_id=org_id)])
 
 
+async def _cached_or_asked(
+    key: str, name: str, websites: tuple[str, ...], batch_id: UUID | None, org_id: UUID
+) -> list[str]:
+    """Return the names; a storage that finds them and then cannot give them, so that nobody was asked, is passed by.
+
+    One that finds nothing because it cannot be reached, or cannot take what was found, Prefect passes by itself.
+    """
+    try:
+        return await find_name_variations(key, name, websites, batch_id, org_id)
+    except Exception as error:
+        if not is_from_aws(error):
+            raise
+    ask = find_name_variations.with_options(refresh_cache=True)
+    return await ask(key, name, websites, batch_id, org_id)
+
+
 class Named(Protocol):
     """An org as far as its names go."""
 
@@ -76,7 +93,7 @@ async def load_profile(org: Named, batch_id: UUID | None) -> OrgProfile:
         llm = f"{'sandbox ' if resources.settings.sandbox else ''}{resources.settings.llm.names_model}"
         key = org_key(org.name, org.websites, llm)
         try:
-            names = await find_name_variations(key, org.name, org.websites, batch_id, org.org_id)
+            names = await _cached_or_asked(key, org.name, org.websites, batch_id, org.org_id)
         except VisibilityError as error:
             get_run_logger().warning("no name variations from the LLM (%s); the deterministic ones serve", error)
     return OrgProfile(org.org_id, org.name, tuple(names), org.websites)

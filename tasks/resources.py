@@ -76,7 +76,7 @@ async def opened(
     if (resources := _open.get()) is not None:
         yield resources
         return
-    settings = settings or await settings_from_blocks()
+    settings = settings or await settings_from_blocks(asks=asks, reads=reads)
     if reads:
         settings.require_keys(asks=asks)
     _collect_rarely()

@@ -6,8 +6,11 @@ Variable names are the field names in upper case, e.g. `DATABASE_URL`, `BRIGHTDA
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError
@@ -19,7 +22,9 @@ from visibility.errors import ConfigurationError
 class BrightDataSettings(BaseSettings):
     """Bright Data Web Scraper API v3; durations in seconds, prices in USD."""
 
-    model_config = SettingsConfigDict(env_prefix="BRIGHTDATA_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="BRIGHTDATA_", env_file=".env", extra="ignore", hide_input_in_errors=True
+    )
 
     base_url: str = "https://api.brightdata.com/datasets/v3"
     api_key: SecretStr | None = None
@@ -51,7 +56,7 @@ LLM_BATCH_DURATIONS = tuple(f"llm_batch_{name}_seconds" for name in ("linger", "
 class LlmSettings(BaseSettings):
     """The extraction model; OpenAI, or Azure OpenAI when all three Azure settings are set."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str = "https://api.openai.com/v1"
@@ -88,9 +93,11 @@ class LlmSettings(BaseSettings):
 class Settings(BaseSettings):
     """Everything else, with the two vendors inside; durations in seconds, ratios 0–1."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
 
-    database_url: str | None = Field(default=None, description="Postgres 14+; without it an embedded one is started")
+    database_url: str | None = Field(
+        default=None, repr=False, description="Postgres 14+; without it an embedded one is started"
+    )
     data_folder: Path = Field(
         default_factory=lambda: user_data_path("senso-workflows"), validation_alias="VISIBILITY_DATA_FOLDER"
     )
@@ -112,6 +119,11 @@ class Settings(BaseSettings):
     evaluation_chunk: int = Field(default=25, ge=1, description="evaluations written in one transaction")
     blocks: str | None = Field(
         default=None, validation_alias="VISIBILITY_BLOCKS", description="name of the block documents of this deployment"
+    )
+    secret_block: str | None = Field(
+        default=None,
+        validation_alias="VISIBILITY_SECRET_BLOCK",
+        description="name of the prefect-aws AwsSecret block whose secret holds settings",
     )
     slack_webhook_block: str | None = Field(default=None, description="name of a prefect-slack SlackWebhook block")
     sandbox: bool = Field(default=False, validation_alias="VISIBILITY_SANDBOX", description="results are simulated")
@@ -181,14 +193,44 @@ class Settings(BaseSettings):
         )
 
 
-def read_settings() -> Settings:
-    """Read the environment and `.env`; raises ConfigurationError that names the setting and its wrong value."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def read_settings(secret: Mapping[str, Any] = NOTHING) -> Settings:
+    """Read the environment and `.env`; what a secret holds under the same names is laid over them.
+
+    Raises ConfigurationError that names the setting and its wrong value, but for a value of the secret.
+    """
     try:
-        return Settings()
+        vendors = {
+            "brightdata": BrightDataSettings(**_arguments(BrightDataSettings, secret)),
+            "llm": LlmSettings(**_arguments(LlmSettings, secret)),
+        }
+        return Settings(**_arguments(Settings, secret) | vendors)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        prefix = BrightDataSettings.model_config["env_prefix"] if error.title == BrightDataSettings.__name__ else ""
-        name = f"{prefix}{wrong['loc'][0]}".upper()
-        raise ConfigurationError(f"The setting {name} is wrong: {wrong['msg']}, not {wrong['input']!r}.") from error
+        raise _wrong_setting(error, secret) from None  # its text would quote the value
     except SettingsError as error:  # a list that is not JSON
         raise ConfigurationError(f"A setting cannot be read, it must be JSON: {error}.") from error
+
+
+def setting_names(settings_class: type[BaseSettings]) -> dict[str, str]:
+    """Return the names of a class's settings in the environment, each with the name that its constructor takes."""
+    prefix = settings_class.model_config.get("env_prefix", "")
+    aliases = {name: field.validation_alias for name, field in settings_class.model_fields.items()}
+    return {
+        **{f"{prefix}{name}".upper(): name for name, alias in aliases.items() if alias is None},
+        **{alias: alias for alias in aliases.values() if isinstance(alias, str)},
+    }
+
+
+def _arguments(settings_class: type[BaseSettings], secret: Mapping[str, Any]) -> dict[str, Any]:
+    names = setting_names(settings_class)
+    return {names[name]: value for name, value in secret.items() if name in names}
+
+
+def _wrong_setting(error: ValidationError, secret: Mapping[str, Any]) -> ConfigurationError:
+    wrong = error.errors(include_url=False)[0]
+    prefix = BrightDataSettings.model_config["env_prefix"] if error.title == BrightDataSettings.__name__ else ""
+    name = f"{prefix}{wrong['loc'][0]}".upper()
+    value = "its value in the secret is not shown" if name in secret else f"not {wrong['input']!r}"
+    return ConfigurationError(f"The setting {name} is wrong: {wrong['msg']}, {value}.")

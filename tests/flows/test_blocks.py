@@ -6,19 +6,19 @@ import inspect
 import os
 import subprocess
 import sys
-from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg2
 import pytest
 from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect.filesystems import LocalFileSystem
 from prefect.settings import PREFECT_DEFAULT_RESULT_STORAGE_BLOCK, PREFECT_HOME, temporary_settings
+from prefect_aws import AwsCredentials, AwsSecret, S3Bucket
+from prefect_slack import SlackWebhook
 from pydantic import SecretStr
 from slugify import slugify
 
@@ -28,11 +28,12 @@ from blocks.configuration import settings_from_blocks
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox
 from tasks import resources
+from tests.support.prefect_rows import rows_since
+from tests.support.secrets import assert_nothing_secret
 from tests.support.seed import QUESTIONS, seed_org
 from visibility.errors import ConfigurationError
 from visibility.names import name_variations
 from visibility.settings import Settings
-from visibility.store import embedded
 from visibility.store.database import Database
 
 BLOCKS: list[type[Block]] = [block for _, block in inspect.getmembers(blocks, Block.is_block_class)]
@@ -98,26 +99,30 @@ async def test_all_blocks_register_by_the_command_line_under_names_of_our_own(pr
         assert after[slug].description and after[slug].code_example
 
 
-async def test_a_saved_key_is_masked_by_the_api_and_encrypted_in_the_database(prefect: str) -> None:
-    name = f"secret-{uuid4().hex[:12]}"
-    await BrightDataCredentials(api_key=SecretStr(KEY)).save(name)
+SAVED: dict[str, Block] = {
+    "bright data": BrightDataCredentials(api_key=SecretStr(KEY)),
+    "openai": OpenAICredentials(api_key=SecretStr(KEY)),
+    "azure": AzureOpenAICredentials(endpoint="https://x.example", deployment="x", api_key=SecretStr(KEY)),
+    "database": ResultsDatabase(url=SecretStr(f"postgresql://u:{KEY}@host/name")),
+    "aws secret": AwsSecret(
+        secret_name="senso/app", aws_credentials=AwsCredentials(aws_secret_access_key=SecretStr(KEY))
+    ),
+    "s3": S3Bucket(bucket_name="bucket", credentials=AwsCredentials(aws_secret_access_key=SecretStr(KEY))),
+    "slack": SlackWebhook(url=SecretStr(f"https://hooks.slack.com/services/{KEY}")),
+}
+
+
+@pytest.mark.parametrize("kind", SAVED)
+async def test_a_saved_key_is_masked_by_the_api_and_encrypted_in_the_database(prefect: str, kind: str) -> None:
+    block, name, started = SAVED[kind], f"secret-{uuid4().hex[:12]}", datetime.now(UTC)
+    await block.save(name)
+    slug = block.get_block_type_slug()
     async with get_client() as client:
-        shown = await client.read_block_document_by_name(
-            name, BrightDataCredentials.get_block_type_slug(), include_secrets=False
-        )
-    assert KEY not in shown.model_dump_json()
-    assert (await BrightDataCredentials.aload(name)).api_key.get_secret_value() == KEY
-    if "TEST_SERVER_URL" not in os.environ:
-        assert KEY not in stored_document(name)
-
-
-def stored_document(name: str) -> str:
-    """Read the row behind the Prefect server."""
-    url = embedded.url(Path(os.environ["TEST_RUN_FOLDER"]) / "data", "prefect").replace("+psycopg2", "")
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT d::text FROM block_document d WHERE name = %s", (name,))
-        (row,) = cursor.fetchall()
-    return str(row[0])
+        shown = await client.read_block_document_by_name(name, slug, include_secrets=False)
+        whole = await client.read_block_document_by_name(name, slug, include_secrets=True)
+    stored = rows_since(started)["block_document"]
+    assert name in stored and KEY in whole.model_dump_json()
+    assert_nothing_secret({"the API": shown.model_dump_json(), "the database": stored, "a log": repr(block)}, [KEY])
 
 
 async def test_the_client_of_a_bright_data_block_reaches_the_vendor(sandbox: RunningSandbox) -> None:

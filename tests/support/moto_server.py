@@ -46,6 +46,19 @@ class Moto:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve in a thread until the block ends."""
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
     def client(self, service: str) -> Any:
         """Return a client of the test's own, whose calls are not refused or remembered."""
         return boto3.client(
@@ -79,14 +92,7 @@ def _refused(code: str, target: str, start_response: Callable[..., Any]) -> list
 
 @contextmanager
 def serving_moto() -> Iterator[Moto]:
-    """Serve in a thread until the block ends."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    """Serve moto until the block ends."""
     moto = Moto()
-    thread = threading.Thread(target=moto._server.serve_forever, name="moto", daemon=True)
-    thread.start()
-    try:
+    with moto.serving():
         yield moto
-    finally:
-        moto._server.shutdown()
-        moto._server.server_close()
-        thread.join()

@@ -15,6 +15,7 @@ from visibility.errors import ConfigurationError, DatabaseUnavailable, Retryable
 MINIMUM_SERVER_VERSION = 140000
 CONNECT_TIMEOUT_SECONDS = 10
 NOT_A_URL = "DATABASE_URL is not a Postgres URL such as postgresql://user:password@host:5432/name."
+NOT_ENCODED = f"{NOT_A_URL} Special characters of the password are percent-encoded: %40 for an @."
 REFUSALS = (  # libpq gives no code for a refused connection, only the text; what waiting cannot repair
     "authentication failed",
     "no password supplied",
@@ -33,10 +34,12 @@ def sqlalchemy_url(url: str) -> URL:
     """Return the URL with our driver; raises ConfigurationError for anything but Postgres. Never shows the URL."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError(NOT_A_URL) from error
+    except (ArgumentError, ValueError):  # ValueError: a port that is none, such as the end of a password
+        raise ConfigurationError(NOT_ENCODED) from None
     if parsed.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise ConfigurationError(NOT_A_URL)
+    if "@" in f"{parsed.host}{parsed.database}":  # the end of a password, which libpq's errors would quote as a host
+        raise ConfigurationError(NOT_ENCODED)
     defaults = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "fallback_application_name": "senso-workflows"}
     query = {name: value for name, value in defaults.items() if name not in parsed.query}
     return parsed.set(drivername="postgresql+psycopg2").update_query_dict(query)

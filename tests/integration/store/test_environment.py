@@ -5,22 +5,53 @@ from __future__ import annotations
 import os
 import random
 import socket
-import urllib.request
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.environment import NetworkAccess, clean_environment
+from tests.support.environment import NETWORK_LOG, clean_environment, network_attempts
 from visibility.settings import Settings
 
+TO_LEAVE = """
+import socket, urllib.request
+for leave in (
+    lambda: socket.socket().connect(("93.184.215.14", 80)),
+    lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"", ("93.184.215.14", 53)),
+    lambda: socket.getaddrinfo("example.com", 80),
+    lambda: socket.gethostbyname("example.com"),
+    lambda: urllib.request.urlopen("http://example.com", timeout=1),
+):
+    try:
+        leave()
+    except OSError as error:
+        print(error)
+"""
+REFUSALS = ["connect 93.184.215.14", "sendto 93.184.215.14", "getaddrinfo example.com", "gethostbyname example.com",
+            "getaddrinfo example.com"]  # fmt: skip
 
-def test_nothing_outside_this_machine_can_be_reached():
-    with pytest.raises(NetworkAccess), socket.socket() as connection:
-        connection.connect(("93.184.215.14", 80))
-    with pytest.raises(NetworkAccess):
-        socket.getaddrinfo("example.com", 80)
-    with pytest.raises(NetworkAccess):
-        urllib.request.urlopen("http://example.com", timeout=1)
+
+def test_nothing_outside_this_machine_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(NETWORK_LOG, str(tmp_path / "log"))
+    exec(TO_LEAVE, {})
+    assert capsys.readouterr().out.count("do not leave this machine") == len(REFUSALS)
+    assert refused(tmp_path / "log") == REFUSALS
+
+
+def test_no_process_of_a_test_reaches_another_machine_either(tmp_path: Path):
+    environment = {**os.environ, NETWORK_LOG: str(tmp_path / "log")}
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {TO_LEAVE!r}], check=True)"
+    said = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True)
+    assert said.stdout.count("do not leave this machine") == len(REFUSALS), said.stderr
+    assert refused(tmp_path / "log") == REFUSALS
+
+
+def refused(log: Path) -> list[str]:
+    """What the guard wrote down, without who tried."""
+    return [line.partition(" by ")[0].removeprefix("socket.") for line in network_attempts(log)]
 
 
 def test_this_machine_can_be_reached():
