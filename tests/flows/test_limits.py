@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import text
 
-from deployments.limits import create_limits
+from deployments.bootstrap.limits import ensure_limits
 from deployments.local.network import HOST, free_port
 from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox
@@ -48,11 +48,14 @@ async def active(name: str) -> int:
 
 
 async def test_the_limits_are_created_and_brought_up_to_date(prefect: str) -> None:
-    await create_limits(BrightDataSettings(max_running_jobs=7, submissions_per_minute=10))
-    lines = await create_limits(BrightDataSettings(max_running_jobs=9, submissions_per_minute=30))
-    assert lines == [f"{RUNNING_JOBS}: 9 at once", f"{SUBMISSIONS}: 6 at once, 24 more a minute"]
+    wanted = BrightDataSettings(max_running_jobs=9, submissions_per_minute=30)
     async with get_client() as client:
+        await ensure_limits(client, BrightDataSettings(max_running_jobs=7, submissions_per_minute=10), check=False)
+        told = [str(one) for one in await ensure_limits(client, wanted, check=False)]
         found = [await client.read_global_concurrency_limit_by_name(limit) for limit in (RUNNING_JOBS, SUBMISSIONS)]
+    assert told == [
+        f"updated    limit {RUNNING_JOBS} (9 at once)", f"updated    limit {SUBMISSIONS} (6 at once, 24 more a minute)"
+    ]  # fmt: skip
     assert [(one.limit, one.slot_decay_per_second) for one in found] == [(9, 0), (6, pytest.approx(0.4))]
 
 
@@ -167,7 +170,8 @@ async def test_a_server_that_goes_away_while_a_job_runs_costs_the_job_nothing(
 async def test_engines_that_are_down_fail_their_runs_for_now_with_one_alert_under_global_limits(
     database: Database, settings: Settings, slack: RunningSandbox
 ) -> None:
-    await create_limits(BrightDataSettings(max_running_jobs=9, submissions_per_minute=300))
+    async with get_client() as client:
+        await ensure_limits(client, BrightDataSettings(max_running_jobs=9, submissions_per_minute=300), check=False)
     with database.transaction() as session:
         org_id = seed_org(session, questions=2)
     slack.set_faults(script=[{"on": "trigger", "nth": 1, "times": 10**6, "fault": "job_failed"}])
