@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 
 from deployments.local import environment
 from tests.support import postgres
-from tests.support.environment import clean_environment, refuse_network
+from tests.support.environment import clean_environment, network_attempts, refuse_network
 from visibility.settings import BrightDataSettings, LlmSettings, Settings
 from visibility.store.database import Database
 
@@ -33,7 +33,21 @@ if not IS_WORKER:  # before anything of the product or Prefect is imported; work
         os.environ[SERVER_URL] = given
     os.environ[RUN_FOLDER] = str(postgres.create_run_folder())
 clean_environment(Path(os.environ[RUN_FOLDER]) / f"home-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
-refuse_network()
+NETWORK_LOG = Path(os.environ[RUN_FOLDER]) / "network-attempts.log"
+refuse_network(NETWORK_LOG, os.environ.get(SERVER_URL))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run in which any process tried to leave this machine has failed, whatever its tests say."""
+    if not IS_WORKER and network_attempts(NETWORK_LOG):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name who tried, and where to."""
+    if attempts := network_attempts(NETWORK_LOG):
+        terminalreporter.section("attempts to leave this machine (refused)", red=True)
+        terminalreporter.write_line("\n".join(attempts))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

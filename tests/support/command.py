@@ -70,4 +70,4 @@ def assert_refused(ended: Ended, *words: str) -> None:
 
 def subprocess_environment(**more: str) -> dict[str, str]:
     """Return the environment of a command in a process of its own."""
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), os.environ["PYTHONPATH"])), **more}
