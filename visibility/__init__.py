@@ -2,5 +2,3 @@
 
 Imports no Prefect: call it from a flow, a notebook, a test or a script.
 """
-
-__version__ = "0.1.0"
