@@ -13,11 +13,14 @@ endif
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
 endif
+ifdef PIP_NO_INDEX
+export UV_NO_INDEX ?= $(PIP_NO_INDEX)
+endif
 
 CHAOS := kill.py faults.py network_kill.py network_faults.py evaluate_orgs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-network up down test chaos check fix bench lock
+.PHONY: help setup demo demo-network up down test chaos check fix image bench lock
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -40,25 +43,34 @@ test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no k
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about 40 minutes)
-	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) tests/integration/providers/test_killed.py $(ARGS)
+	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) tests/integration/providers/test_killed.py tests/infrastructure/test_ecs.py $(ARGS)
 
-check: .venv/ready ## Format, lint, types, import rules, function and file lengths
+check: .venv/ready .venv/checkov/ready ## Format, lint, types, import rules, lengths; image, compose file, workflows, Terraform
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/project/test_shape.py
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+	.venv/checkov/bin/checkov --config-file .checkov.yaml
 
 fix: .venv/ready ## Format and repair what can be repaired automatically
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
+
+image: .venv/ready ## Build the image and try it out (root, buildah, debootstrap); see docs/image.md
+	@$(BIN)/python -m deployments.image $(ARGS)
 
 bench: .venv/ready ## Measure against the budgets of docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: .venv/uv/bin/uv ## Resolve again after a change of pyproject.toml
 	$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(COMPILE) --upgrade --extra dev pyproject.toml -o requirements.lock
-	$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(COMPILE) --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
+	$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(COMPILE) --constraint requirements.lock --extra build pyproject.toml -o requirements.runtime.lock
+	$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(COMPILE) --upgrade requirements.checkov.in -o requirements.checkov.lock
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/it")'
@@ -66,6 +78,12 @@ lock: .venv/uv/bin/uv ## Resolve again after a change of pyproject.toml
 
 .venv/uv/bin/uv: | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/uv uv==$(UV_VERSION)
+
+# in an environment of its own: it wants older versions than the product
+.venv/checkov/ready: requirements.checkov.lock | .venv/uv/bin/uv
+	@$(PYTHON) -m venv .venv/checkov
+	@$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(UV) pip sync --quiet --python .venv/checkov/bin/python --require-hashes $<
+	@touch $@
 
 .venv/ready: pyproject.toml requirements.lock | .venv/uv/bin/uv
 	@$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
