@@ -35,7 +35,7 @@ def python_commands() -> list[tuple[str, str]]:
     for line in commands():
         if match := re.search(r"python -m (\S+)((?: [a-z][a-z-]*\b(?![./=]))?)(.*)", line):
             module, subcommand, rest = match.groups()
-            takes_subcommand = module == "deployments.local"
+            takes_subcommand = module in ("deployments.local", "visibility.legacy")
             found.append((module + (subcommand if takes_subcommand else ""), rest))
     return found
 
