@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import yaml
 from prefect.client.orchestration import PrefectClient
-from prefect.events.schemas.automations import AutomationCore
+from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from deployments.bootstrap.outcome import Outcome, put_in_place
@@ -79,22 +81,37 @@ async def _ensure(client: PrefectClient, content: dict[str, Any], block_id: UUID
     wanted = with_block(content, block_id, name)
     if wanted is None:
         return Outcome("automation", name, "left out", "it only tells people, and no webhook is configured")
-    found = await client.read_automations_by_name(name)
-    if len(found) > 1:
-        raise ConfigurationError(f"There are {len(found)} automations called {name!r}; delete all but one.")
-    differs = (as_core(found[0]) != as_core(wanted)) if found else None
+    found = await _the_one(client, name, check=check)
+    differs = None if found is None else as_core(found) != as_core(wanted)
 
-    def create() -> Any:
-        return client.create_automation(wanted)
+    async def create() -> None:
+        await client.create_automation(wanted)
+        await _the_one(client, name, check=check)  # another bootstrap may have created its own meanwhile
 
-    def update() -> Any:
+    async def update() -> None:
+        assert found is not None
         every_field = AutomationCore(**as_core(wanted))  # what a file leaves out would stay, such as `enabled: false`
-        return client.update_automation(found[0].id, every_field)
+        await client.update_automation(found.id, every_field)
 
     silent = "" if block_id is not None else "without telling anybody: no webhook is configured"
     return await put_in_place(
         "automation", name, differs=differs, create=create, update=update, check=check, why=silent
     )
+
+
+async def _the_one(client: PrefectClient, name: str, *, check: bool) -> Automation | None:
+    """Return the automation of a name; of several that are alike the first by id stays, the others are deleted.
+
+    Prefect takes a name twice, and everything would be told twice. Raises ConfigurationError where they differ.
+    """
+    found = sorted(await client.read_automations_by_name(name), key=lambda one: one.id)
+    twins = found[1:]
+    if any(as_core(one) != as_core(found[0]) for one in twins):
+        raise ConfigurationError(f"There are {len(found)} automations called {name!r}; delete all but one.")
+    for twin in twins if not check else ():
+        with suppress(ObjectNotFound):  # the other bootstrap deletes the same ones
+            await client.delete_automation(twin.id)
+    return found[0] if found else None
 
 
 def as_core(automation: AutomationCore) -> dict[str, Any]:

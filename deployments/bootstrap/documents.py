@@ -96,8 +96,8 @@ def storage_documents(outputs: Outputs) -> list[Document]:
     ]
 
 
-def alert_documents(webhook_url: str, flows_block: str | None) -> list[Document]:
-    """Return the two blocks that post to Slack: of flows, under the name in SLACK_WEBHOOK_BLOCK, and of automations.
+def alert_documents(webhook_url: str, flows_blocks: Sequence[str]) -> list[Document]:
+    """Return the blocks that post to Slack: of flows, under the names that they look for, and of automations.
 
     Automations run in the server, which need not have prefect-slack installed: theirs is a block of Prefect itself.
     """
@@ -109,7 +109,8 @@ def alert_documents(webhook_url: str, flows_block: str | None) -> list[Document]
         cookies=None,
         secrets=SecretDict({"webhook": webhook_url}),
     )
-    return [(flows_block or ALERTS_DOCUMENT, SlackWebhook(url=SecretStr(webhook_url))), (ALERTS_DOCUMENT, automations)]
+    of_flows = [(name, SlackWebhook(url=SecretStr(webhook_url))) for name in flows_blocks]
+    return [*of_flows, (ALERTS_DOCUMENT, automations)]
 
 
 def key_documents(name: str, settings: Settings) -> list[Document]:

@@ -11,7 +11,7 @@ import httpx
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from deployments.bootstrap.automations import ensure_automations, read_automations
 from deployments.bootstrap.documents import (
@@ -49,11 +49,16 @@ class Wanted:
     webhook_url: str | None = None
     keys_as: str | None = None
 
+    def _flows_blocks(self) -> list[str]:
+        """Return the names under which flows look for their webhook: those on ECS under the pool's, whatever is set."""
+        here = self.settings.slack_webhook_block or ALERTS_DOCUMENT
+        return sorted({here, ALERTS_DOCUMENT} if self.outputs else {here})
+
     def documents(self) -> list[Document]:
         """Return the block documents."""
         return [
             *(storage_documents(self.outputs) if self.outputs else ()),
-            *(alert_documents(self.webhook_url, self.settings.slack_webhook_block) if self.webhook_url else ()),
+            *(alert_documents(self.webhook_url, self._flows_blocks()) if self.webhook_url else ()),
             *(key_documents(self.keys_as, self.settings) if self.keys_as else ()),
         ]
 
@@ -65,6 +70,8 @@ async def put_everything_in_place(wanted: Wanted, *, check: bool) -> list[Outcom
     made), and a server that does not answer or refuses.
     """
     automations = read_automations()
+    if wanted.ecs and wanted.outputs is not None:
+        _require_password_by_reference(wanted.outputs)
     async with _server(wanted.settings, check) as client:
         return [
             *await _pools(client, wanted, check),
@@ -89,6 +96,15 @@ async def _server(settings: Settings, check: bool) -> AsyncIterator[PrefectClien
         raise ConfigurationError(f"The Prefect server at {api_url} refuses with status {status}{hint}.") from None
     except httpx.TransportError as error:
         raise ConfigurationError(f"The Prefect server at {api_url} cannot be reached: {error}.") from None
+
+
+def _require_password_by_reference(outputs: Outputs) -> None:
+    """Refuse a pool whose worker would copy its own password in clear into every task that it starts."""
+    if outputs.prefect_auth_string_key is None and get_current_settings().api.auth_string is not None:
+        raise ConfigurationError(
+            "The Prefect server has a password (PREFECT_API_AUTH_STRING), and the outputs do not say under which key "
+            "of the secret tasks find it: set Terraform's prefect_auth_string_key and apply."
+        )
 
 
 def _api_url(settings: Settings, check: bool) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from prefect.exceptions import ObjectAlreadyExists
+
 State = Literal["created", "updated", "unchanged", "missing", "different", "left out"]
 AS_WANTED: frozenset[State] = frozenset({"unchanged", "left out"})
 
@@ -33,10 +35,16 @@ async def put_in_place(
     check: bool,
     why: str = "",
 ) -> Outcome:
-    """Create what is not there (`differs` is None), update what differs; only say so when checking."""
+    """Create what is not there (`differs` is None), update what differs; only say so when checking.
+
+    What another bootstrap has made at the same moment is as wanted: both read the same files.
+    """
     if differs is False:
         return Outcome(kind, name, "unchanged")
     if check:
         return Outcome(kind, name, "missing" if differs is None else "different", why)
-    await (create() if differs is None else update())
+    try:
+        await (create() if differs is None else update())
+    except ObjectAlreadyExists:
+        return Outcome(kind, name, "unchanged", "made by somebody else at the same moment")
     return Outcome(kind, name, "created" if differs is None else "updated", why)

@@ -12,8 +12,9 @@ from prefect_aws.workers.ecs_worker import ECSWorker
 
 from deployments.ecs.outputs import Outputs
 
-CONTAINER = "flow"
+CONTAINER = "prefect"  # the name by which the observer tells ours from a sidecar that AWS adds
 STOP_TIMEOUT_SECONDS = 120  # the most that Fargate gives a container between SIGTERM and SIGKILL
+MEMORY_RESERVATION = 256  # MiB; below every size of a task, also of one that a run asks for
 LOG_PREFIX = "flow"  # one for all deployments: prefect-aws would else register a task definition for each
 
 # What a container is told in clear. Everything secret is read from Secrets Manager when it starts.
@@ -50,7 +51,7 @@ def _task_definition(outputs: Outputs, default: dict[str, Any]) -> dict[str, Any
         "secrets": [{"name": key, "valueFrom": _secret(outputs, key)} for key in outputs.secret_keys],
         "stopTimeout": STOP_TIMEOUT_SECONDS,
         "healthCheck": HEALTH_CHECK,
-        "memoryReservation": outputs.memory // 2,  # MiB
+        "memoryReservation": MEMORY_RESERVATION,
         "readonlyRootFilesystem": False,  # Prefect keeps its home in /tmp
         "linuxParameters": {"initProcessEnabled": False},  # PID 1 is Prefect, which acts on SIGTERM
     }
@@ -59,6 +60,7 @@ def _task_definition(outputs: Outputs, default: dict[str, Any]) -> dict[str, Any
         "runtimePlatform": {"cpuArchitecture": outputs.cpu_architecture, "operatingSystemFamily": "LINUX"},
         "taskRoleArn": "{{ task_role_arn }}",
         "networkMode": "awsvpc",
+        "enableFaultInjection": False,  # ECS says it of every definition: without it each run would register a new one
         "requiresCompatibilities": ["FARGATE"],
     }
 

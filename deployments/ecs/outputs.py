@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from visibility.errors import ConfigurationError
 
+Text = Annotated[str, Field(min_length=1)]
+LOOKS_SECRET = re.compile("_KEY$|SECRET$|PASSWORD|TOKEN$|AUTH_STRING|DATABASE_URL|WEBHOOK_URL")
 PREFIX = "VISIBILITY_AWS_"  # VISIBILITY_AWS_IMAGE overrides the output `image`; lists and maps are JSON
 
 
@@ -19,34 +22,42 @@ class Outputs(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    region: str
-    project: str
-    environment: str
-    cluster_arn: str
-    cluster_name: str
-    vpc_id: str
-    subnet_ids: list[str] = Field(min_length=1)
-    security_group_id: str
+    region: Text
+    project: Text
+    environment: Text
+    cluster_arn: Text
+    cluster_name: Text
+    vpc_id: Text
+    subnet_ids: list[Text] = Field(min_length=1)
+    security_group_id: Text
     assign_public_ip: bool
-    execution_role_arn: str
-    flow_role_arn: str
-    image: str
-    cpu: int = Field(description="CPU units, 1,024 are one vCPU")
-    memory: int = Field(description="MiB")
+    execution_role_arn: Text
+    flow_role_arn: Text
+    image: Text
+    cpu: int = Field(gt=0, description="CPU units, 1,024 are one vCPU")
+    memory: int = Field(gt=0, description="MiB")
     cpu_architecture: Literal["ARM64", "X86_64"]
     launch_type: Literal["FARGATE", "FARGATE_SPOT"]
-    flow_log_group: str
-    flow_family: str
-    secret_arn: str
+    flow_log_group: Text
+    flow_family: Text
+    secret_arn: Text
     secret_keys: list[str] = Field(description="JSON keys of the secret, the container's environment has them all")
     flow_environment: dict[str, str] = Field(default={}, description="settings of the flows in clear, such as SHARDS")
     prefect_auth_string_key: str | None = None
-    prefect_api_url: str
-    results_bucket: str
-    events_queue_name: str
-    alerts_topic_arn: str
-    worker_service_name: str
-    work_pool: str = "ecs"
+    prefect_api_url: Text
+    results_bucket: Text
+    events_queue_name: Text
+    alerts_topic_arn: Text
+    worker_service_name: Text
+    work_pool: str = Field(default="ecs", pattern="^[a-zA-Z0-9][a-zA-Z0-9_-]*$")
+
+    @field_validator("flow_environment")
+    @classmethod
+    def _nothing_secret(cls, given: dict[str, str]) -> dict[str, str]:
+        """Refuse what Terraform's variable refuses too: everybody who may look at a task can read it."""
+        if secret := sorted(name for name in given if LOOKS_SECRET.search(name)):
+            raise ValueError(f"{', '.join(secret)} would be readable at every task; put it into the secret")
+        return given
 
 
 def read_outputs(path: Path | None, environ: Mapping[str, str]) -> Outputs:
@@ -64,7 +75,7 @@ def read_outputs(path: Path | None, environ: Mapping[str, str]) -> Outputs:
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows shells write a mark in front
     except OSError as error:
         raise ConfigurationError(f"The outputs of Terraform cannot be read: {error}.") from None
     except ValueError:

@@ -124,7 +124,7 @@ resource "aws_budgets_budget" "this" {
   time_unit    = "MONTHLY"
   cost_filter {
     name   = "TagKeyValue"
-    values = [format("user:Project$%s", var.project)]
+    values = [format("user:Project$%s", local.name)]
   }
   dynamic "notification" {
     for_each = { FORECASTED = 100, ACTUAL = 80 } # per cent; AWS forecasts nothing in the first weeks

@@ -1,4 +1,5 @@
-# Optional: the Postgres of the results. Its password is RDS's own secret; put the whole address into the app's secret.
+# Optional: the Postgres of the results. RDS makes the administrator's password and changes it every seven days, so flows
+# have a role of their own: docs/production.md, step 2.
 
 resource "aws_db_subnet_group" "this" {
   count      = var.create_database ? 1 : 0
@@ -9,7 +10,7 @@ resource "aws_db_subnet_group" "this" {
 resource "aws_security_group" "database" {
   count       = var.create_database ? 1 : 0
   name        = "${local.name}-database"
-  description = "Postgres, for the tasks only"
+  description = "Postgres, for the tasks and database_client_cidr_blocks"
   vpc_id      = var.vpc_id
 }
 
@@ -21,6 +22,16 @@ resource "aws_vpc_security_group_ingress_rule" "database" {
   ip_protocol                  = "tcp"
   from_port                    = var.database_port
   to_port                      = var.database_port
+}
+
+resource "aws_vpc_security_group_ingress_rule" "database_clients" {
+  for_each          = toset(var.create_database ? var.database_client_cidr_blocks : [])
+  security_group_id = aws_security_group.database[0].id
+  cidr_ipv4         = each.value
+  description       = "Postgres from ${each.value}"
+  ip_protocol       = "tcp"
+  from_port         = var.database_port
+  to_port           = var.database_port
 }
 
 resource "aws_db_parameter_group" "this" {
@@ -59,8 +70,7 @@ resource "aws_db_instance" "this" {
   storage_type                        = "gp3"
   storage_encrypted                   = true
   kms_key_id                          = var.kms_key_arn
-  db_name                             = "visibility"
-  username                            = "visibility"
+  username                            = "administrator"
   port                                = var.database_port
   manage_master_user_password         = true
   iam_database_authentication_enabled = true

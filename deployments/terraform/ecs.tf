@@ -25,6 +25,7 @@ locals {
     valueFrom = "${aws_secretsmanager_secret.app.arn}:${var.prefect_auth_string_key}::"
   }]
   worker_environment = {
+    AWS_DEFAULT_REGION                                     = var.region
     DO_NOT_TRACK                                           = "1"
     PREFECT_API_URL                                        = var.prefect_api_url
     PREFECT_SERVER_ANALYTICS_ENABLED                       = "false"

@@ -5,17 +5,19 @@ locals {
   arn        = "arn:${local.partition}"
   in_region  = "${var.region}:${local.account_id}"
   flow_tasks = "${local.arn}:ecs:${local.in_region}:task-definition/${local.name}-flow:*"
+  trust = {
+    Effect    = "Allow"
+    Action    = "sts:AssumeRole"
+    Principal = { Service = "ecs-tasks.amazonaws.com" }
+  }
   trust_ecs_tasks = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "ecs-tasks.amazonaws.com" }
+    Statement = [merge(local.trust, {
       Condition = {
         StringEquals = { "aws:SourceAccount" = local.account_id }
         ArnLike      = { "aws:SourceArn" = "${local.arn}:ecs:${local.in_region}:*" }
       }
-    }]
+    })]
   })
   # Where the image is in ECR; another registry needs no rights here
   repositories = [
@@ -46,8 +48,9 @@ locals {
 
 # ECS itself: pull the image, write logs, read the secret into the environment
 resource "aws_iam_role" "execution" {
-  name               = "${local.name}-execution"
-  assume_role_policy = local.trust_ecs_tasks
+  name = "${local.name}-execution"
+  # AWS documents the conditions above for roles of tasks only, and without this role nothing starts
+  assume_role_policy = jsonencode({ Version = "2012-10-17", Statement = [local.trust] })
 }
 
 resource "aws_iam_role_policy" "execution" {

@@ -20,6 +20,17 @@ resource "aws_security_group" "tasks" {
   vpc_id      = var.vpc_id
 }
 
+# the RDS Postgres wherever the VPC's addresses are
+resource "aws_vpc_security_group_egress_rule" "database" {
+  count                        = var.create_database ? 1 : 0
+  security_group_id            = aws_security_group.tasks.id
+  referenced_security_group_id = aws_security_group.database[0].id
+  description                  = "the Postgres of this module"
+  ip_protocol                  = "tcp"
+  from_port                    = var.database_port
+  to_port                      = var.database_port
+}
+
 resource "aws_vpc_security_group_egress_rule" "tasks" {
   for_each          = local.egress
   security_group_id = aws_security_group.tasks.id

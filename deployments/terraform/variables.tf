@@ -13,8 +13,8 @@ variable "project" {
   type        = string
   default     = "senso"
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,19}$", var.project))
-    error_message = "project must have 2 to 20 lower-case letters, digits or hyphens and begin with a letter."
+    condition     = can(regex("^[a-z](-?[a-z0-9])+$", var.project)) && length(var.project) <= 20
+    error_message = "project must have 2 to 20 lower-case letters, digits or single hyphens between them, and begin with a letter."
   }
 }
 
@@ -23,11 +23,11 @@ variable "environment" {
   type        = string
   default     = "production"
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,15}$", var.environment))
-    error_message = "environment must have 2 to 16 lower-case letters, digits or hyphens and begin with a letter."
+    condition     = can(regex("^[a-z](-?[a-z0-9])+$", var.environment)) && length(var.environment) <= 16
+    error_message = "environment must have 2 to 16 lower-case letters, digits or single hyphens between them, and begin with a letter."
   }
   validation {
-    condition     = length(var.project) + length(var.environment) <= 26
+    condition     = var.environment == "production" || length(var.project) + length(var.environment) <= 26
     error_message = "project and environment together may have 26 characters: account and region follow in the bucket's name, which may have 63."
   }
 }
@@ -244,7 +244,7 @@ variable "secret_recovery_days" {
 }
 
 variable "kms_key_arn" {
-  description = "Key of your own for secret, bucket, queue, logs, topic and database; null for the keys of AWS. Its policy must let CloudWatch, EventBridge and Logs use it."
+  description = "Key of your own for secret, bucket, queue, logs, topic and database; null for the keys of AWS. Its policy must let CloudWatch, EventBridge, Budgets and Logs use it; the password that RDS makes stays under the key of AWS."
   type        = string
   default     = null
   validation {
@@ -322,6 +322,16 @@ variable "database_instance_class" {
   validation {
     condition     = can(regex("^db\\.[a-z0-9]+\\.[a-z0-9]+$", var.database_instance_class))
     error_message = "database_instance_class must look like db.t4g.medium."
+  }
+}
+
+variable "database_client_cidr_blocks" {
+  description = "Who besides the tasks may reach the RDS Postgres, as CIDR blocks: the Prefect server, people who migrate and load."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for block in var.database_client_cidr_blocks : can(cidrhost(block, 0)) && !endswith(block, "/0")])
+    error_message = "database_client_cidr_blocks must be CIDR blocks like 10.0.1.0/24, and not everybody."
   }
 }
 

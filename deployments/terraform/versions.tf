@@ -22,7 +22,7 @@ locals {
   name       = var.environment == "production" ? var.project : "${var.project}-${var.environment}"
   account_id = data.aws_caller_identity.this.account_id
   tags = {
-    Project     = var.project
+    Project     = local.name # two installations in an account have a budget each
     Environment = var.environment
     ManagedBy   = "terraform"
   }

@@ -78,7 +78,7 @@ def kill(worker: psutil.Process) -> None:
 @asynccontextmanager
 async def applied(client: PrefectClient, slack_url: str, pool_id: UUID, runs: Sequence[UUID]) -> AsyncIterator[None]:
     """Apply all files with the shortest window, for this pool and these runs only: other tests share the server."""
-    _, (_, block) = alert_documents(slack_url, None)
+    _, (_, block) = alert_documents(slack_url, ["alerts"])
     block_id = await block.save(f"alerts-{uuid4().hex[:12]}", client=client)
     ids = [f"prefect.work-pool.{pool_id}", *(f"prefect.flow-run.{run}" for run in runs)]
     made = [await client.create_automation(_of(ids, content, block_id)) for content in FILES]

@@ -17,10 +17,11 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.events.schemas.automations import AutomationCore
 from prefect.settings.models.flows import FlowsSettings
 
 from deployments.bootstrap.__main__ import main
-from deployments.bootstrap.automations import FOLDER, read_automations
+from deployments.bootstrap.automations import FOLDER, as_core, read_automations
 from deployments.local import ensure_prefect_server
 from deployments.local.processes import recorded, stop
 from tests.support.pool import REPOSITORY
@@ -147,6 +148,13 @@ def test_a_server_gets_what_it_lacks_once_and_a_check_names_what_differs(
     assert (status, set(states(said).values()), rows(database)) == (0, {"unchanged"}, made)
 
     with SyncPrefectClient(api_url) as client:
+        twin = client.read_automations()[0]
+        client.create_automation(AutomationCore(**as_core(twin)))  # as two bootstraps at once may
+    status, said = bootstrap(*everything, **environment)
+    assert (status, set(states(said).values())) == (0, {"unchanged"})
+    assert len(rows(database)["automation"]) == len(made["automation"]), "everything would be told twice"
+
+    with SyncPrefectClient(api_url) as client:
         client.update_work_pool("ecs", WorkPoolUpdate(base_job_template={}))
         client.upsert_global_concurrency_limit_by_name("brightdata-running-jobs", 1)
         gone, quiet, *_ = sorted(client.read_automations(), key=lambda one: one.name)
@@ -183,6 +191,16 @@ def test_a_wrong_input_is_one_sentence(
 ) -> None:
     status, said = bootstrap(*arguments, **environment)
     assert status == 2 and sentence in said and len(said.splitlines()) == 1
+
+
+def test_a_password_that_the_worker_would_write_into_every_task_is_refused(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps(OUTPUTS))
+    status, said = in_a_process(
+        tmp_path, "--terraform-outputs", str(outputs), PREFECT_API_AUTH_STRING="admin:word",
+        PREFECT_API_URL="http://127.0.0.1:9/api",
+    )  # fmt: skip
+    assert status == 2 and "set Terraform's prefect_auth_string_key" in said and len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
 )  # fmt: skip
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.schemas.automations import AutomationCore
@@ -151,7 +153,10 @@ class Story:
         org_id = self.org("No Image")
         job_variables = {"image": "example.com/senso:missing", "family": "another"}
         told = await self.ended(await self.start("org-evaluation/org-evaluation", job_variables, org_id=org_id))
-        assert told.run.state_name == "Crashed" and "CannotPullContainerError" in told.message, (told, told.message)
+        assert told.run.state_name == "Crashed" and "non-zero exit code" in told.message, (told, told.message)
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[told.run.id]))
+        logged = [log.message for log in await self.client.read_logs(of_run)]
+        assert any("CannotPullContainerError" in message for message in logged), "the reason is in the run's log"
         assert self.batches("No Image") == set(), "nothing was asked"
         await self.alerted(told.run)
 

@@ -257,6 +257,13 @@ run "a_key_of_ones_own_is_used_for_all_that_is_stored" {
   }
 }
 
+run "a_long_project_of_its_own_is_fine" {
+  command = plan
+  variables {
+    project = "abcdefghijklmnopqrst"
+  }
+}
+
 run "no_database_unless_asked" {
   command = plan
   assert {
@@ -268,8 +275,9 @@ run "no_database_unless_asked" {
 run "a_database_is_private_encrypted_and_backed_up" {
   command = apply
   variables {
-    create_database = true
-    subnet_ids      = ["subnet-0123456789abcdef0", "subnet-0fedcba9876543210"]
+    create_database             = true
+    database_client_cidr_blocks = ["10.9.0.0/24"]
+    subnet_ids                  = ["subnet-0123456789abcdef0", "subnet-0fedcba9876543210"]
   }
   override_resource {
     target = aws_db_instance.this
@@ -288,6 +296,18 @@ run "a_database_is_private_encrypted_and_backed_up" {
   }
   assert {
     condition     = aws_vpc_security_group_ingress_rule.database[0].referenced_security_group_id == aws_security_group.tasks.id
-    error_message = "Only tasks may reach the database."
+    error_message = "Tasks must reach the database."
+  }
+  assert {
+    condition     = keys(aws_vpc_security_group_ingress_rule.database_clients) == ["10.9.0.0/24"]
+    error_message = "Nobody else reaches the database but who is named."
+  }
+  assert {
+    condition     = aws_vpc_security_group_egress_rule.database[0].referenced_security_group_id == aws_security_group.database[0].id
+    error_message = "The way to the database must be open wherever the VPC's addresses are."
+  }
+  assert {
+    condition     = aws_db_instance.this[0].username != "visibility"
+    error_message = "RDS changes the administrator's password every seven days; flows must not use it."
   }
 }

@@ -258,6 +258,22 @@ run "database_instance_class" {
   expect_failures = [var.database_instance_class]
 }
 
+run "database_client_cidr_blocks" {
+  command = plan
+  variables {
+    database_client_cidr_blocks = ["0.0.0.0/0"]
+  }
+  expect_failures = [var.database_client_cidr_blocks]
+}
+
+run "a_name_that_registries_refuse" {
+  command = plan
+  variables {
+    project = "senso-"
+  }
+  expect_failures = [var.project]
+}
+
 run "database_storage_gb" {
   command = plan
   variables {

@@ -33,6 +33,10 @@ MARK = "FAKE_ECS_TASK"  # in the environment of every process of a task: what a 
 STOP_GRACE_SECONDS = 20.0
 
 
+class ImageMissing(RuntimeError):
+    """What ECS says of an image that cannot be pulled."""
+
+
 @dataclass
 class Task:
     """One task, its request and its process; `stopped` is set when it has ended."""
@@ -118,6 +122,8 @@ class FakeEcs(Moto):
         answer = b"".join(super()._answer(environ, start_response))
         request = json.loads(raw)
         self.requests.append((call, request))
+        if call == "DescribeTaskDefinition":
+            answer = _as_ecs_describes(answer)
         if call == "RunTask":
             for started in json.loads(answer).get("tasks", []):
                 self._begin(Task(started["taskArn"], request), started)
@@ -137,10 +143,11 @@ class FakeEcs(Moto):
     def _run(self, task: Task, described: dict[str, Any]) -> None:
         try:
             command, environment = self._container(task, described["taskDefinitionArn"])
-        except Exception as error:  # Fargate ends the task before anything has run
-            task.why = ("TaskFailedToStart", f"ResourceInitializationError: {type(error).__name__}: {error}")
-            self._tell(task, described, "STOPPED")
-            task.stopped.set()
+        except ImageMissing as error:  # ECS's event then names the container, without an exit code
+            self._has_not_started(task, described, str(error), named=True)
+            return
+        except Exception as error:  # and here none: the documentation has both forms
+            self._has_not_started(task, described, f"ResourceInitializationError: {type(error).__name__}: {error}")
             return
         self._tell(task, described, "PENDING")
         with self._log_file(task).open("wb") as log:
@@ -154,12 +161,17 @@ class FakeEcs(Moto):
         self._tell(task, described, "STOPPED", exit_code=status if status >= 0 else 128 - status)
         task.stopped.set()
 
+    def _has_not_started(self, task: Task, described: dict[str, Any], reason: str, *, named: bool = False) -> None:
+        task.why = ("TaskFailedToStart", reason)
+        self._tell(task, described, "STOPPED", named=named)
+        task.stopped.set()
+
     def _container(self, task: Task, definition_arn: str) -> tuple[list[str], dict[str, str]]:
         """Return command and environment of a task's container; raises what AWS says of a missing secret."""
         definition = self.client("ecs").describe_task_definition(taskDefinition=definition_arn)["taskDefinition"]
         [container] = definition["containerDefinitions"]
         if container["image"].endswith(":missing"):
-            raise RuntimeError(f"CannotPullContainerError: {container['image']}: not found")
+            raise ImageMissing(f"CannotPullContainerError: {container['image']}: not found")
         [override] = task.request["overrides"]["containerOverrides"]
         assert override["name"] == container["name"]
         environment = {one["name"]: one["value"] for one in container.get("environment", [])}
@@ -175,7 +187,9 @@ class FakeEcs(Moto):
         text = self.client("secretsmanager").get_secret_value(SecretId=":".join(parts[:7]))["SecretString"]
         return str(json.loads(text)[parts[7]])
 
-    def _tell(self, task: Task, described: dict[str, Any], status: str, exit_code: int | None = None) -> None:
+    def _tell(
+        self, task: Task, described: dict[str, Any], status: str, exit_code: int | None = None, *, named: bool = False
+    ) -> None:
         from moto.ecs.models import ecs_backends
         from moto.events.models import events_backends
 
@@ -197,7 +211,7 @@ class FakeEcs(Moto):
             "taskDefinitionArn": described["taskDefinitionArn"],
             "lastStatus": status,
             "desiredStatus": "STOPPED" if status == "STOPPED" else "RUNNING",
-            "containers": containers if status != "STOPPED" or exit_code is not None else [],
+            "containers": containers if status != "STOPPED" or exit_code is not None or named else [],
         }
         if status == "STOPPED":
             detail |= {"stopCode": task.why[0], "stoppedReason": task.why[1]}
@@ -206,6 +220,14 @@ class FakeEcs(Moto):
 
     def _log_file(self, task: Task) -> Path:
         return self._folder / f"{task.arn.rpartition('/')[2]}.log"
+
+
+def _as_ecs_describes(answer: bytes) -> bytes:
+    """Add what ECS says of every task definition and moto forgets."""
+    described = json.loads(answer)
+    if "taskDefinition" in described:
+        described["taskDefinition"]["enableFaultInjection"] = False
+    return json.dumps(described).encode()
 
 
 def _form_action(raw: bytes) -> str:

@@ -61,7 +61,8 @@ def test_a_container_gets_secrets_by_reference_and_everything_else_in_clear() ->
     assert environment["SLACK_WEBHOOK_BLOCK"] == ALERTS_DOCUMENT
     assert environment["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule" and found["stopTimeout"] == 120
     assert environment.keys() & {"DATABASE_URL", "OPENAI_API_KEY"} == set()
-    assert found["memoryReservation"] == 1024 and found["essential"] is True
+    assert found["memoryReservation"] == 256 and found["essential"] is True
+    assert found["name"] == "prefect", "else the observer takes the end of any sidecar for that of the flow"
     assert found["healthCheck"]["command"] == ["CMD-SHELL", "kill -0 1"]
 
 

@@ -88,6 +88,26 @@ def test_everything_that_is_missing_or_wrong_is_named_at_once(file: Path) -> Non
         read_outputs(None, {})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("IMAGE", "", "image: String should have at least 1 character"),
+        ("CPU", "-1", "cpu: Input should be greater than 0"),
+        ("WORK_POOL", "a/b c", "work_pool: String should match pattern"),
+        ("FLOW_ENVIRONMENT", '{"OPENAI_API_KEY": "sk-1"}', "OPENAI_API_KEY would be readable at every task"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_refused(file: Path, name: str, value: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_outputs(file, {f"VISIBILITY_AWS_{name}": value})
+    assert sentence in refused.value.message and "sk-1" not in refused.value.message
+
+
+def test_a_file_that_a_windows_shell_has_written_is_read(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_outputs(file, {}) == Outputs(**GIVEN)
+
+
 @pytest.mark.parametrize("text", ["", "Outputs:", "[]"])
 def test_a_file_of_something_else_is_refused_with_the_command_that_writes_it(tmp_path: Path, text: str) -> None:
     path = tmp_path / "outputs.json"
