@@ -16,6 +16,7 @@ _URL = re.compile(r"(https?)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.
 _HOST = re.compile(r"[^\W_](?:[\w.-]*\w)?")
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".svg", ".webp")
 _TRACKERS = frozenset({"gclid", "fbclid", "msclkid"})
+_LONGEST_BYTES = 2000  # in UTF-8; Postgres indexes no value above 2,704
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _MARKER = re.compile(r"\\?\[\^?(\d{1,3}(?:\s?[,，]\s?\d{1,3}){0,20})\\?\](?![(:])|【(\d{1,3})[^【】\n]{0,40}】")
 # What the vendor's record calls its lists; a list not named here counts unless its name says "search" or "query".
@@ -56,7 +57,8 @@ def canonical_url(url: str) -> str | None:
     """Return the canonical form of a page's address, or None for what is no http(s) page: images, other schemes.
 
     Lower-case host without `www.`, no default port, no tracking parameters, no `/` at the end of the path;
-    other parameters keep their order, the fragment stays.
+    other parameters keep their order, the fragment stays. An address of more than 2,000 bytes loses its fragment, then
+    its parameters; None when it is still longer.
     """
     match = _URL.fullmatch(url.strip())
     if match is None or any(unicodedata.category(character) in ("Cc", "Cs") for character in url.strip()):
@@ -66,8 +68,11 @@ def canonical_url(url: str) -> str | None:
     if host is None or path.lower().endswith(_IMAGES):
         return None
     kept = "&".join(parameter for parameter in query.split("&") if parameter and not _is_tracker(parameter))
-    canonical = f"{scheme.lower()}://{host}{path.rstrip('/')}{f'?{kept}' if kept else ''}"
-    return (f"{canonical}#{fragment}" if fragment else canonical).replace(" ", "%20")
+    page = f"{scheme.lower()}://{host}{path.rstrip('/')}"
+    with_parameters = f"{page}?{kept}" if kept else page
+    whole = f"{with_parameters}#{fragment}" if fragment else with_parameters
+    written = (form.replace(" ", "%20") for form in (whole, with_parameters, page))
+    return next((form for form in written if len(form.encode()) <= _LONGEST_BYTES), None)
 
 
 def _host(scheme: str, authority: str) -> str | None:

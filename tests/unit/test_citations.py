@@ -44,6 +44,19 @@ def test_canonical_form(url: str, canonical: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "canonical"),
+    [
+        ("https://a.example/page?q=1#:~:text=" + "x" * 2000, "https://a.example/page?q=1"),
+        ("https://a.example/page?q=" + "é" * 1000, "https://a.example/page"),
+        ("https://a.example/" + "x" * 2000, None),
+    ],
+    ids=["fragment", "parameters", "path"],
+)
+def test_an_address_that_the_database_could_not_index_is_shortened_to_its_page(url: str, canonical: str | None) -> None:
+    assert canonical_url(url) == canonical
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("[a](https://a.com/x_(y)) and (https://en.wikipedia.org/wiki/A_(b)).",
