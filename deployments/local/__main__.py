@@ -34,10 +34,10 @@ def up(
     sandbox_url = sandbox_server.ensure_sandbox(folder, time_scale=time_scale, say=typer.echo)
     bootstrap(folder, api_url, say=typer.echo)
     vendors = sandbox_server.sandbox_environment(settings, sandbox_url, time_scale) if sandbox else {}
-    worker.ensure_worker(folder, api_url, dotenv_settings() | vendors, say=typer.echo)
+    started = worker.ensure_worker(folder, api_url, dotenv_settings() | vendors, sandbox=sandbox, say=typer.echo)
     typer.echo(f"Prefect UI  {prefect_server.ui_url(api_url)}")
     typer.echo(f"Sandbox     {sandbox_url}")
-    typer.echo(f"Worker      pool {worker.POOL}, {'SIMULATED vendors' if sandbox else 'the vendors of your settings'}")
+    typer.echo(f"Worker      pool {worker.POOL}, {started.options['vendors']}")
     typer.echo(f"Logs        {folder / 'run'}")
     typer.echo("`make down` stops all of it.")
 
