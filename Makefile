@@ -14,7 +14,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(shell echo $(PIP_FIND_LINKS) | tr ' ' ',')
 endif
 ifdef PIP_NO_INDEX
-export UV_NO_INDEX ?= $(PIP_NO_INDEX)
+export UV_OFFLINE ?= 1
 endif
 
 CHAOS := kill.py faults.py network_kill.py network_faults.py evaluate_orgs.py

@@ -50,6 +50,8 @@ def release_notes(tag: str, version: str, changelog: str) -> str:
 
 if __name__ == "__main__":
     try:
+        if len(sys.argv) != 2:
+            raise ValueError("Give the tag: python deployments/release_notes.py v1.2.3")
         print(release_notes(sys.argv[1], project_version(), (ROOT / "CHANGELOG.md").read_text()))
     except ValueError as error:
         raise SystemExit(str(error)) from None

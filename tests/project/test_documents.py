@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -35,7 +36,7 @@ def python_commands() -> list[tuple[str, str]]:
     for line in commands():
         if match := re.search(r"python -m (\S+)((?: [a-z][a-z-]*\b(?![./=]))?)(.*)", line):
             module, subcommand, rest = match.groups()
-            takes_subcommand = module in ("deployments.local", "visibility.legacy")
+            takes_subcommand = module in ("deployments.local", "visibility.legacy", "visibility.billing")
             found.append((module + (subcommand if takes_subcommand else ""), rest))
     return found
 
@@ -65,7 +66,7 @@ def setting_names() -> list[str]:
 @pytest.mark.parametrize("line", [line for line in commands() if re.search(r"\bmake\b", line)])
 def test_every_make_target_of_the_documents_exists(line: str):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {word for word in line.split("make ")[1].split() if "=" not in word} <= targets
+    assert {word for word in shlex.split(line.split("make ")[1]) if "=" not in word} <= targets
 
 
 @pytest.mark.parametrize("command", sorted({command for command, _ in python_commands()}))
