@@ -18,9 +18,7 @@ SETTINGS = {  # seconds
 }
 
 
-def ensure_worker(
-    data_folder: Path, api_url: str, settings: Mapping[str, str], *, sandbox: bool, say: Say
-) -> Recorded:
+def ensure_worker(data_folder: Path, api_url: str, settings: Mapping[str, str], *, sandbox: bool, say: Say) -> Recorded:
     """Return the running worker, starting one (and its pool) when there is none; `settings` reach its flow runs.
 
     Raises ConfigurationError when a worker runs whose vendors are the others: simulated, or real ones that are paid.
