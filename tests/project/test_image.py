@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,16 +16,23 @@ import yaml
 from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_settings_fields
 
+from deployments.image.build import TOOLS, pip_settings, require_tools
+from deployments.image.compose import interpolated, our_services
+from deployments.image.stops import JOBS
+from deployments.image.together import RESULTS
 from deployments.local import sandbox_environment
 from deployments.local.prefect_server import TUNED_SETTINGS
 from sandbox.__main__ import _parser as sandbox_parser
 from tests.support import dockerfile
+from visibility.errors import ConfigurationError
 from visibility.settings import BrightDataSettings, LlmSettings, Settings
+from visibility.store.database import Database
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"].startswith("senso-workflows")]
+RESULT: dict[str, Any] = json.loads((ROOT / "docs/image-result.json").read_text())
 SETTINGS = {
     f"{settings.model_config.get('env_prefix', '')}{name}".upper()
     for settings in (Settings, BrightDataSettings, LlmSettings)
@@ -144,3 +154,87 @@ def test_no_password_stands_in_the_file():
     text = (ROOT / "compose.yaml").read_text()
     passwords = re.findall(r"POSTGRES_PASSWORD: (\S+)|visibility:(\S+?)@", text)
     assert passwords and all("".join(found).startswith("${POSTGRES_PASSWORD:?") for found in passwords)
+
+
+def test_a_machine_that_lacks_tools_or_rights_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.which", lambda tool: None if tool in ("buildah", "ip") else f"/usr/bin/{tool}")
+    with pytest.raises(ConfigurationError, match=r"needs buildah and ip: apt-get install buildah iproute2\.$"):
+        require_tools()
+    monkeypatch.setattr("shutil.which", lambda tool: f"/usr/bin/{tool}")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(ConfigurationError, match="needs root"):
+        require_tools()
+
+
+def test_the_command_that_cannot_build_ends_with_a_sentence_and_exit_status_two(tmp_path: Path):
+    command = [sys.executable, "-m", "deployments.image", "--result", str(tmp_path / "result.json")]
+    ended = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"Building needs {' and '.join(TOOLS)}") and ended.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pip_settings_are_handed_to_a_build_except_what_lies_on_this_disk():
+    listed = [
+        ":env:.timeout='90'",
+        "global.index-url='https://packages.example/simple'",
+        "global.extra-index-url='file:///srv/simple https://more.example/simple'",
+        "global.find-links='/srv/wheels'",
+        "global.timeout='15'",
+    ]
+    assert pip_settings(listed) == {
+        "index-url": "https://packages.example/simple",
+        "extra-index-url": "https://more.example/simple",
+        "timeout": "90",
+    }
+
+
+def test_services_are_read_as_an_engine_reads_them():
+    services = our_services(ROOT / "compose.yaml", {"POSTGRES_PASSWORD": "secret"})
+    names = [service.name for service in services]
+    assert sorted(names) == sorted(OURS)
+    assert names.index("migrate") < names.index("prefect") < names.index("deployments") < names.index("worker")
+    assert services[names.index("prefect")].volumes == ["/var/lib/prefect"]
+    worker = services[names.index("worker")]
+    assert worker.target == "production" and worker.grace_seconds == 120
+    assert worker.environment["DATABASE_URL"] == "postgresql://visibility:secret@postgres:5432/visibility"
+    assert services[names.index("deployments")].environment["SCHEDULES_ACTIVE"] == "false"
+    with pytest.raises(ConfigurationError, match="set POSTGRES_PASSWORD"):
+        interpolated("${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}", {})
+
+
+@pytest.mark.parametrize("query", [RESULTS, JOBS])
+def test_what_a_trial_asks_the_database_fits_the_current_schema(query: str, database: Database):
+    with database.transaction() as session:
+        session.connection().exec_driver_sql(query, ("2026-11-30",))
+
+
+def test_the_kept_result_is_of_this_image_and_every_check_passed():
+    assert [check["name"] for check in RESULT["checks"] if not check["passed"] or check["problem"]] == []
+    assert RESULT["image"]["user"] == dict(dockerfile.stage("product"))["USER"]
+    assert RESULT["image"]["command"] == dockerfile.command()
+    assert all(check["seconds"] >= 0 for check in RESULT["checks"])
+    assert len(RESULT["image"]["largest_packages_mb"]) == 10 and RESULT["build_seconds"]["production"] > 0
+    assert RESULT["image"]["compressed_mb"] < RESULT["image"]["image_mb"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_kept_result_has_the_command_of_every_service(name: str):
+    command = " ".join(SERVICES[name]["command"])
+    assert [check for check in RESULT["checks"] if check["name"].startswith(f"{name}: `{command}` ")]
+
+
+def test_what_gets_sigterm_ended_within_its_grace():
+    stops = [check["figures"] for check in RESULT["checks"] if "stop_seconds" in check["figures"]]
+    assert len(stops) == 4 and all(stop["stop_seconds"] < stop["grace_seconds"] for stop in stops)
+
+
+def test_the_kept_result_names_no_place_of_the_machine():
+    texts = json.dumps([RESULT["base"], RESULT["machine"], RESULT["tools"], RESULT["checks"]])
+    assert re.findall(r"/(?:home|root|work|Users)/|https?://", texts) == []
+
+
+def test_the_document_says_whether_the_base_was_a_stand_in():
+    text = (ROOT / "docs/image.md").read_text()
+    assert RESULT["base"]["is_stand_in"] == ("stand-in" in text)
+    assert f"{RESULT['image']['image_mb']:.0f} MB" in text and f"{RESULT['image']['compressed_mb']:.0f} MB" in text
