@@ -39,6 +39,18 @@ def wilson(successes: int, n: int) -> Interval:
     return Interval(low, high)
 
 
+def wilson_difference(before: tuple[int, int], after: tuple[int, int]) -> Interval:
+    """Return the interval of the rate `after` minus the rate `before`, each as (successes, n); within −1–1.
+
+    Made of the two Wilson intervals. Newcombe (1998), Statistics in Medicine 17, 873–890, method 10.
+    """
+    first, last = wilson(*before), wilson(*after)
+    old, new = before[0] / before[1], after[0] / after[1]
+    below = sqrt((new - last.low) ** 2 + (first.high - old) ** 2)
+    above = sqrt((last.high - new) ** 2 + (old - first.low) ** 2)
+    return Interval(new - old - below, new - old + above)
+
+
 def bootstrap_ratios(
     numerators: NDArray[np.float64],
     denominators: NDArray[np.float64],
@@ -65,6 +77,32 @@ def bootstrap_ratios(
     ]
 
 
+def bootstrap_differences(
+    before: tuple[NDArray[np.float64], NDArray[np.float64]],
+    after: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[Interval | None]:
+    """Return the percentile interval of the ratio `after` minus the ratio `before` for every column.
+
+    Both are (numerators, denominators) of the same questions in the same order, as in `bootstrap_ratios`; a question
+    is drawn for both, because what is special about it is so on both dates. None where either ratio would have none.
+    """
+    import numpy as np
+
+    questions, figures = before[0].shape
+    if questions < 2:
+        return [None] * figures
+    drawn = _draws(questions, resamples, seed)
+    enough = (np.count_nonzero(before[1], axis=0) >= 2) & (np.count_nonzero(after[1], axis=0) >= 2)
+    sums = [drawn @ array for array in (*before, *after)]
+    return [
+        _percentiles_of_differences(*(array[:, figure] for array in sums)) if enough[figure] else None
+        for figure in range(figures)
+    ]
+
+
 @lru_cache(maxsize=4)  # every org of a network has the same questions, and drawing takes most of the time
 def _draws(questions: int, resamples: int, seed: int) -> NDArray[np.int64]:
     """Return how often each question is drawn: (resamples × questions)."""
@@ -78,4 +116,18 @@ def _percentiles(tops: NDArray[np.float64], bottoms: NDArray[np.float64]) -> Int
 
     valid = bottoms > 0
     low, high = np.quantile(tops[valid] / bottoms[valid], (0.025, 0.975))
+    return Interval(float(low), float(high))
+
+
+def _percentiles_of_differences(
+    old_tops: NDArray[np.float64],
+    old_bottoms: NDArray[np.float64],
+    new_tops: NDArray[np.float64],
+    new_bottoms: NDArray[np.float64],
+) -> Interval:
+    import numpy as np
+
+    valid = (old_bottoms > 0) & (new_bottoms > 0)
+    differences = new_tops[valid] / new_bottoms[valid] - old_tops[valid] / old_bottoms[valid]
+    low, high = np.quantile(differences, (0.025, 0.975))
     return Interval(float(low), float(high))

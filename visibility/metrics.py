@@ -3,32 +3,44 @@
 The unit is a usable answer: a question run that is answered and evaluated. What is missing shows in
 coverage and never in a denominator; a figure without a denominator is None with a reason, not 0.
 Ratios are 0–1. pandas and numpy are imported on first use, so that commands start fast.
+
+Every figure follows from sums per question (`SUMS`): over the runs of a frame they are taken here, over many runs by
+the database (`store.report_sums`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from visibility.intervals import Interval, bootstrap_ratios, wilson
+from visibility.sums import SUMS, SumRows, rows_of_runs, rows_of_sums
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Column = NDArray[np.float64]
-    Columns: TypeAlias = dict[str, NDArray[Any]]
+    from visibility.sums import Column
 
-__all__ = ["Cells", "CostFigure", "Figure", "Interval", "OrgMetrics", "metrics_by", "org_metrics", "rate", "wilson"]
+__all__ = [
+    "Cells",
+    "CostFigure",
+    "Figure",
+    "Interval",
+    "OrgMetrics",
+    "metrics_by",
+    "metrics_of_sums",
+    "metrics_of_sums_by",
+    "org_metrics",
+    "rate",
+    "wilson",
+]
 
-RANK_DISCOUNT = 0.9  # rank-weighted visibility: 0.9^(rank − 1)
 NO_ANSWER = "no answer was evaluated"
 ONE_QUESTION = "no interval: it takes answers to two questions"
-SENTIMENT_SIGNS = {"positive": 1.0, "neutral": 0.0, "negative": -1.0}
-NUMBERS = ("mentioned", "cited", "grounded", "rank", "sov", "competitors", "citations", "own_citations")
+PAIRS = "(answer, member) pairs"
+SHARED_COST = "an answer of a network is bought once for all members"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,151 +128,149 @@ def org_metrics(frame: pd.DataFrame) -> OrgMetrics:
 
     The same frame gives the same intervals: the bootstrap is seeded.
     """
-    return _metrics_of(_columns(frame))
+    return _metrics_of(rows_of_runs(frame))
 
 
 def metrics_by(frame: pd.DataFrame, *columns: str) -> dict[Hashable, OrgMetrics]:
     """Compute the figures for every value of a column (`model`, `location`, …), or tuple of values of several."""
-    by: str | list[str] = columns[0] if len(columns) == 1 else list(columns)
-    runs = _columns(frame)
-    groups = frame.reset_index(drop=True).groupby(by, sort=True).groups
-    return {key: _metrics_of(_at(runs, places.to_numpy())) for key, places in groups.items()}
+    return _grouped(rows_of_runs(frame), frame, columns)
 
 
-def _columns(frame: pd.DataFrame) -> Columns:
-    """Return what the figures need of each run; unknown is NaN, true is 1.
+def metrics_of_sums(frame: pd.DataFrame, *, pairs: bool = False) -> OrgMetrics:
+    """As `org_metrics`, over rows of sums: columns `question_id`, `SUMS` and `COSTS`, any number of rows a question.
 
-    As arrays: an org has a dozen groups, and a frame of a group takes longer to make than its figures.
+    `pairs`: the sums are of several members of a network over the same answers. Then rates too have an interval over
+    questions, because the members of an answer are no independent runs, and costs are None.
     """
-    import numpy as np
-
-    _, questions = np.unique(frame["question_id"].astype(str).to_numpy(dtype=object), return_inverse=True)
-    return {
-        **{name: frame[name].to_numpy(dtype=float, na_value=np.nan) for name in NUMBERS},
-        "sign": frame["sentiment"].map(SENTIMENT_SIGNS).to_numpy(dtype=float, na_value=np.nan),
-        "question": questions,
-        "answered": (frame["status"] == "answered").to_numpy(),
-        "evaluated": frame["evaluated"].to_numpy(dtype=bool),
-        "answer_cost_usd": frame["answer_cost_usd"].to_numpy(dtype=object),
-        "evaluation_cost_usd": frame["evaluation_cost_usd"].to_numpy(dtype=object),
-    }
+    return _metrics_of(rows_of_sums(frame), pairs=pairs)
 
 
-def _at(runs: Columns, places: NDArray[Any]) -> Columns:
-    return {name: column[places] for name, column in runs.items()}
+def metrics_of_sums_by(frame: pd.DataFrame, *columns: str, pairs: bool = False) -> dict[Hashable, OrgMetrics]:
+    """As `metrics_by`, over rows of sums."""
+    return _grouped(rows_of_sums(frame), frame, columns, pairs=pairs)
 
 
-def _metrics_of(runs: Columns) -> OrgMetrics:
-    expected, answered = len(runs["answered"]), int(runs["answered"].sum())
+def _grouped(
+    runs: SumRows, frame: pd.DataFrame, columns: tuple[str, ...], *, pairs: bool = False
+) -> dict[Hashable, OrgMetrics]:
+    by: str | list[str] = columns[0] if len(columns) == 1 else list(columns)
+    groups = frame.reset_index(drop=True).groupby(by, sort=True).groups
+    return {key: _metrics_of(runs.at(places.to_numpy()), pairs=pairs) for key, places in groups.items()}
+
+
+def _metrics_of(runs: SumRows, *, pairs: bool = False) -> OrgMetrics:
+    sums = dict(zip(SUMS, runs.sums.sum(axis=0).tolist(), strict=True))
+    expected, answered, n = (int(sums[name]) for name in ("expected", "answered", "evaluated"))
     coverage = answered / expected if expected else None
-    usable = _at(runs, runs["evaluated"])
-    mentioned, n = usable["mentioned"], len(usable["mentioned"])
+    costs = _no_costs(coverage) if pairs else _costs(runs, answered, int(sums["mentioned"]), coverage)
     return OrgMetrics(
         expected=expected,
         answered=answered,
         evaluated=n,
         coverage=_coverage(coverage, expected),
-        mention_rate=rate("mention_rate", int(mentioned.sum()), n, "evaluated answers", coverage, NO_ANSWER),
-        owned_citation_rate=_owned_citation_rate(usable, coverage),
-        cells=_cells(mentioned, usable["cited"], coverage),
-        cost_per_usable_answer=_cost("cost_per_usable_answer", runs, answered, "usable answers", coverage),
-        cost_per_mention=_cost("cost_per_mention", runs, int(mentioned.sum()), "answers naming the org", coverage),
-        **_shares(usable, mentioned, coverage),
+        cells=_cells(sums, coverage),
+        cost_per_usable_answer=costs[0],
+        cost_per_mention=costs[1],
+        **(_pair_figures if pairs else _figures)(runs, sums, coverage),
     )
+
+
+def _figures(runs: SumRows, sums: Mapping[str, float], coverage: float | None) -> dict[str, Figure]:
+    """Return all figures by name: rates with Wilson's interval, the others bootstrapped."""
+    figures = {share.name: _wilson_figure(share, sums, coverage) for share in RATES}
+    return {**figures, **_bootstrapped(runs, sums, SHARES, coverage)}
+
+
+def _pair_figures(runs: SumRows, sums: Mapping[str, float], coverage: float | None) -> dict[str, Figure]:
+    """Return all figures by name, bootstrapped; what is counted in answers is (answer, member) pairs."""
+    figures = _bootstrapped(runs, sums, FIGURES, coverage)
+    return {name: replace(figure, unit=figure.unit.replace("answers", PAIRS)) for name, figure in figures.items()}
 
 
 class Share(NamedTuple):
-    """A figure that is Σ tops ÷ Σ bottoms over evaluated answers (one entry per answer)."""
+    """A figure that is Σ top ÷ Σ bottom of named sums, those of `bottom` by their weight.
+
+    `known` of `all` have a known value; the difference is left out.
+    """
 
     name: str
     unit: str
-    tops: Column
-    bottoms: Column | NDArray[np.bool_]
+    top: str
+    bottom: Mapping[str, int]
     reason: str
-    left_out: int = 0
+    known: str = ""
+    all: str = ""
+
+    def n(self, sums: Mapping[str, float]) -> int:
+        """Return the denominator of sums by name."""
+        return int(sum(weight * sums[name] for name, weight in self.bottom.items()))
+
+    def left_out(self, sums: Mapping[str, float]) -> int:
+        """Return how many of unknown value are in no denominator."""
+        return int(sums[self.all] - sums[self.known]) if self.all else 0
 
 
-def _shares(usable: Columns, mentioned: Column, coverage: float | None) -> dict[str, Figure]:
-    """Return the bootstrapped figures by name."""
-    import numpy as np
+RATES = (
+    Share("mention_rate", "evaluated answers", "mentioned", {"evaluated": 1}, NO_ANSWER),
+    Share(
+        "owned_citation_rate", "grounded answers", "grounded_and_cited", {"grounded": 1},
+        "no answer is known to have searched the web", "grounding_known", "evaluated",
+    ),
+)  # fmt: skip
+SHARES = (
+    Share(
+        "share_of_voice_by_text", "evaluated answers", "text_voice", {"text_voice_known": 1}, NO_ANSWER,
+        "text_voice_known", "evaluated",
+    ),
+    Share(
+        "share_of_voice_by_mentions", "namings of any brand", "mentioned", {"mentioned": 1, "competitors": 1},
+        "no answer names a brand",
+    ),
+    Share("average_rank", "ranked mentions", "ranks", {"ranked": 1}, "no answer ranks the org", "ranked", "mentioned"),
+    Share(
+        "rank_weighted_visibility", "evaluated answers", "rank_visibility",
+        {"evaluated": 1, "mentioned": -1, "ranked": 1}, NO_ANSWER, "ranked", "mentioned",
+    ),
+    Share(
+        "sentiment_index", "judged mentions", "sentiment", {"judged": 1}, "no mention was judged", "judged",
+        "mentioned",
+    ),
+    Share("citation_share", "citations", "own_citations", {"citations": 1}, "no answer cites a source"),
+)  # fmt: skip
+FIGURES = (RATES[0], *SHARES[:5], RATES[1], SHARES[5])
 
-    shares = [
-        *_voices(usable, mentioned),
-        *_ranks(usable, mentioned),
-        _sentiment(usable, mentioned),
-        _citations(usable),
-    ]
-    _, question = np.unique(usable["question"], return_inverse=True)
-    belongs = np.equal.outer(np.arange(question.max(initial=-1) + 1), question).astype(float)
-    intervals = bootstrap_ratios(
-        belongs @ np.column_stack([share.tops for share in shares]),
-        belongs @ np.column_stack([share.bottoms for share in shares]),
-    )
+
+def _bootstrapped(
+    runs: SumRows, sums: Mapping[str, float], shares: Sequence[Share], coverage: float | None
+) -> dict[str, Figure]:
+    intervals = bootstrap_ratios(*tops_and_bottoms(runs.by_question(runs.read_questions()), shares))
     return {
-        share.name: _share_figure(share, interval, coverage) for share, interval in zip(shares, intervals, strict=True)
+        share.name: _share_figure(share, sums, interval, coverage)
+        for share, interval in zip(shares, intervals, strict=True)
     }
 
 
-def _voices(usable: Columns, mentioned: Column) -> tuple[Share, Share]:
+def tops_and_bottoms(sums: Column, shares: Sequence[Share]) -> tuple[Column, Column]:
+    """Return numerators and denominators, (questions × figures) each, of sums (questions × `SUMS`)."""
     import numpy as np
 
-    by_text = usable["sov"]
-    known = ~np.isnan(by_text)
-    named = mentioned + usable["competitors"]
-    return (
-        Share(
-            "share_of_voice_by_text",
-            "evaluated answers",
-            np.where(known, by_text, 0),
-            known,
-            NO_ANSWER,
-            int((~known).sum()),
-        ),
-        Share("share_of_voice_by_mentions", "namings of any brand", mentioned, named, "no answer names a brand"),
-    )
+    bottoms = np.array([[share.bottom.get(name, 0) for share in shares] for name in SUMS], dtype=float)
+    return sums[:, [SUMS.index(share.top) for share in shares]], sums @ bottoms
 
 
-def _ranks(usable: Columns, mentioned: Column) -> tuple[Share, Share]:
-    import numpy as np
-
-    rank = usable["rank"]
-    ranked = (mentioned > 0) & ~np.isnan(rank)
-    unknown = int((mentioned > 0).sum() - ranked.sum())
-    place = np.where(ranked, rank, 1)
-    visible = np.where(ranked, RANK_DISCOUNT ** (place - 1), 0)
-    known = ranked | (mentioned == 0)
-    return (
-        Share(
-            "average_rank", "ranked mentions", np.where(ranked, place, 0), ranked, "no answer ranks the org", unknown
-        ),
-        Share("rank_weighted_visibility", "evaluated answers", visible, known, NO_ANSWER, unknown),
-    )
-
-
-def _sentiment(usable: Columns, mentioned: Column) -> Share:
-    import numpy as np
-
-    sign = usable["sign"]
-    judged = (mentioned > 0) & ~np.isnan(sign)
-    unjudged = int((mentioned > 0).sum() - judged.sum())
-    return Share(
-        "sentiment_index", "judged mentions", np.where(judged, sign, 0), judged, "no mention was judged", unjudged
-    )
-
-
-def _citations(usable: Columns) -> Share:
-    own, cited = usable["own_citations"], usable["citations"]
-    return Share("citation_share", "citations", own, cited, "no answer cites a source")
-
-
-def _share_figure(share: Share, interval: Interval | None, coverage: float | None) -> Figure:
-    n = int(share.bottoms.sum())
+def _share_figure(share: Share, sums: Mapping[str, float], interval: Interval | None, coverage: float | None) -> Figure:
+    n, left_out = share.n(sums), share.left_out(sums)
     if n == 0:
-        return Figure(share.name, None, 0, share.unit, None, None, coverage, share.reason, share.left_out)
-    value = float(share.tops.sum() / share.bottoms.sum())
+        return Figure(share.name, None, 0, share.unit, None, None, coverage, share.reason, left_out)
+    value = sums[share.top] / n
     if interval is None:
-        return Figure(share.name, value, n, share.unit, None, None, coverage, ONE_QUESTION, share.left_out)
-    return Figure(share.name, value, n, share.unit, interval.low, interval.high, coverage, None, share.left_out)
+        return Figure(share.name, value, n, share.unit, None, None, coverage, ONE_QUESTION, left_out)
+    return Figure(share.name, value, n, share.unit, interval.low, interval.high, coverage, None, left_out)
+
+
+def _wilson_figure(share: Share, sums: Mapping[str, float], coverage: float | None) -> Figure:
+    top, n, left_out = int(sums[share.top]), share.n(sums), share.left_out(sums)
+    return rate(share.name, top, n, share.unit, coverage, share.reason, left_out)
 
 
 def _coverage(coverage: float | None, expected: int) -> Figure:
@@ -279,30 +289,30 @@ def rate(
     return Figure(name, successes / n, n, unit, interval.low, interval.high, coverage, None, left_out)
 
 
-def _owned_citation_rate(usable: Columns, coverage: float | None) -> Figure:
-    import numpy as np
-
-    grounded = usable["grounded"]
-    citing = int(usable["cited"][grounded == 1].sum())
-    n, unknown = int((grounded == 1).sum()), int(np.isnan(grounded).sum())
-    reason = "no answer is known to have searched the web"
-    return rate("owned_citation_rate", citing, n, "grounded answers", coverage, reason, unknown)
+def _cells(sums: Mapping[str, float], coverage: float | None) -> Cells:
+    both = int(sums["mentioned_and_cited"])
+    named_only, cited_only = int(sums["mentioned"]) - both, int(sums["cited"]) - both
+    neither = int(sums["evaluated"]) - both - named_only - cited_only
+    return Cells(both, named_only, cited_only, neither, coverage)
 
 
-def _cells(mentioned: Column, cited: Column, coverage: float | None) -> Cells:
-    named, own = mentioned > 0, cited > 0
-    return Cells(
-        both=int((named & own).sum()),
-        named_only=int((named & ~own).sum()),
-        cited_only=int((~named & own).sum()),
-        neither=int((~named & ~own).sum()),
-        coverage=coverage,
+def _costs(runs: SumRows, answered: int, mentioned: int, coverage: float | None) -> tuple[CostFigure, CostFigure]:
+    total = sum((sum(cost, Decimal(0)) for cost in runs.costs), Decimal(0))
+    return (
+        cost_figure("cost_per_usable_answer", total, answered, "usable answers", coverage),
+        cost_figure("cost_per_mention", total, mentioned, "answers naming the org", coverage),
     )
 
 
-def _cost(name: str, runs: Columns, n: int, unit: str, coverage: float | None) -> CostFigure:
+def cost_figure(name: str, total_usd: Decimal, n: int, unit: str, coverage: float | None) -> CostFigure:
     """Divide the cost of all runs, also of those that came to nothing, by `n`; six decimals."""
     if n == 0:
         return CostFigure(name, None, 0, unit, coverage, f"there are no {unit}")
-    total = sum(runs["answer_cost_usd"], Decimal(0)) + sum(runs["evaluation_cost_usd"], Decimal(0))
-    return CostFigure(name, round(Decimal(total) / n, 6), n, unit, coverage)
+    return CostFigure(name, round(Decimal(total_usd) / n, 6), n, unit, coverage)
+
+
+def _no_costs(coverage: float | None) -> tuple[CostFigure, CostFigure]:
+    return (
+        CostFigure("cost_per_usable_answer", None, 0, f"usable {PAIRS}", coverage, SHARED_COST),
+        CostFigure("cost_per_mention", None, 0, f"{PAIRS} naming the org", coverage, SHARED_COST),
+    )
