@@ -107,7 +107,7 @@ def llm_use(session: Session, window: Window, begun: datetime) -> LlmUse:
     return LlmUse(*session.execute(_LLM_USE, {**asdict(window), "begun": begun}).one())
 
 
-_IN_WINDOW = """
+IN_WINDOW = """
     batch.scope = :scope AND coalesce(batch.org_id, batch.network_id) = :owner_id
     AND batch.run_date BETWEEN :since AND :until AND batch.sandbox = :sandbox
 """
@@ -120,7 +120,7 @@ _EVALUATIONS = f"""
         JOIN question_runs run ON run.batch_id = batch.batch_id AND run.status = 'answered'
         JOIN org_evals found ON found.question_run_id = run.question_run_id
         JOIN orgs org ON org.org_id = found.org_id AND org.deleted_at IS NULL
-        WHERE {_IN_WINDOW} AND (batch.org_id IS NULL OR found.org_id = batch.org_id))
+        WHERE {IN_WINDOW} AND (batch.org_id IS NULL OR found.org_id = batch.org_id))
 """
 _ORGS = text(
     _EVALUATIONS
@@ -183,6 +183,6 @@ _LLM_USE = text(
     f"""
     SELECT count(*), coalesce(sum(call.input_tokens + call.output_tokens), 0), coalesce(sum(call.cost_usd), 0)
     FROM evaluation_batches batch JOIN llm_calls call ON call.batch_id = batch.batch_id
-    WHERE {_IN_WINDOW} AND call.created_at >= :begun
+    WHERE {IN_WINDOW} AND call.created_at >= :begun
     """
 )
