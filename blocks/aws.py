@@ -1,4 +1,4 @@
-"""What a deployment on AWS keeps there: settings in Secrets Manager, results in S3.
+"""What a deployment on AWS keeps there: settings in Secrets Manager, results and reports in S3.
 
 `VISIBILITY_SECRET_BLOCK=visibility` names the document `aws-secret/visibility`; the secret's text is one JSON object
 with settings under their names in the environment: `{"DATABASE_URL": "…", "BRIGHTDATA_API_KEY": "…"}`.
@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from blocks.documents import load_document
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SECRET_DOCUMENT = "visibility"
 RESULTS_DOCUMENT = "visibility-results"
 RESULTS_FOLDER = "results"
+REPORTS_FOLDER = "reports"
+S3_BUCKET = "s3-bucket"  # how Prefect names that type of block
 
 # botocore's own would wait a minute for each of five connections, while a flow holds its batch
 PATIENCE: dict[str, Any] = {
@@ -153,3 +156,26 @@ def role_credentials(region: str | None = None) -> AwsCredentials:
     from prefect_aws.client_parameters import AwsClientParameters
 
     return AwsCredentials(region_name=region, aws_client_parameters=AwsClientParameters(config=PATIENCE))
+
+
+async def reports_bucket() -> S3Bucket | None:
+    """Return the bucket of Prefect's result storage, with the folder `reports` beside that of the results.
+
+    Results expire there and reports stay. None where results are not kept in S3. Raises ConfigurationError for a
+    block that is not there.
+    """
+    from prefect.settings import PREFECT_DEFAULT_RESULT_STORAGE_BLOCK
+
+    kind, _, document = (PREFECT_DEFAULT_RESULT_STORAGE_BLOCK.value() or "").partition("/")
+    if kind != S3_BUCKET:
+        return None
+    from prefect_aws import S3Bucket  # only here: boto3 costs a third of a second to import
+
+    block: S3Bucket | None = await load_document(S3Bucket, document)
+    if block is None:
+        raise ConfigurationError(
+            f"There is no block {S3_BUCKET}/{document}, which PREFECT_DEFAULT_RESULT_STORAGE_BLOCK names; "
+            "`python -m deployments.bootstrap` saves it."
+        )
+    folder = PurePosixPath(block.bucket_folder).parent / REPORTS_FOLDER
+    return block.model_copy(update={"bucket_folder": folder.as_posix()})

@@ -154,7 +154,7 @@ _FAILURES = text(
         SELECT coalesce(error_code, status) AS code, count(*) AS number FROM question_runs
         WHERE batch_id = batch.batch_id AND status <> 'answered' GROUP BY 1) failed
     WHERE {IN_WINDOW}
-    GROUP BY 1 ORDER BY 2 DESC, 1 COLLATE "C"
+    GROUP BY failed.code ORDER BY number DESC, failed.code COLLATE "C"
     """
 )
 _RUNS = text(
