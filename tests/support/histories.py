@@ -17,7 +17,12 @@ from visibility.domain import Scope, name_key
 from visibility.store.tables import OrgCitation, OrgCompetitor, OrgEval
 
 RIVALS = ("Lakeshore Heating", "Maple Furnace Co.", "ThermoPro", "Polar Bros", "City Comfort", "Ace Air")
-SOURCES = ("https://www.yelp.example/a", "https://homestars.example/b", "https://news.example/c", "https://reddit.example/d")
+SOURCES = (
+    "https://www.yelp.example/a",
+    "https://homestars.example/b",
+    "https://news.example/c",
+    "https://reddit.example/d",
+)
 MODEL_BIAS = {"chatgpt": 0.15, "perplexity": 0.0, "gemini": -0.15}
 PASSAGES = (
     "{name} is often recommended for fast emergency repairs.",

@@ -73,7 +73,9 @@ def test_coverage_of_exactly_the_threshold_is_enough():
 
 
 def test_pairs_of_a_network_are_compared_over_questions():
-    runs, pairs = (compared({"mentioned": 4}, {"mentioned": 15}, pairs=pairs)["mention_rate"] for pairs in (False, True))
+    runs, pairs = (
+        compared({"mentioned": 4}, {"mentioned": 15}, pairs=pairs)["mention_rate"] for pairs in (False, True)
+    )
     assert pairs.verdict == CHANGE
     assert (pairs.low, pairs.high) == (pytest.approx(0.55), pytest.approx(0.55))  # every question moved alike
     assert runs.low < pairs.low

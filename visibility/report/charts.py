@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from itertools import pairwise
 from statistics import median
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
+
+from visibility.display import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,7 +186,8 @@ def _canvas(name: str, height: float) -> Iterator[tuple[Drawing, Callable[[str],
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with _drawing, rc_context({**SETTINGS, "svg.hashsalt": name}):
+    with _drawing, rc_context({**SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser draws the letters
         drawing = Figure(figsize=(WIDTH, height), layout="constrained")
         yield drawing, lambda alt: _as_svg(drawing, name, alt)
 
@@ -202,5 +206,5 @@ def _as_svg(drawing: Drawing, name: str, alt: str) -> str:
     begin = (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" {view[0] if view else ""}'
     )
-    title = f' role="img" aria-labelledby="chart-{name}"><title id="chart-{name}">{escape(alt)}</title>'
+    title = f' role="img" aria-labelledby="chart-{name}"><title id="chart-{name}">{escape(printable(alt))}</title>'
     return begin + title + svg[svg.index(">") + 1 :].strip()

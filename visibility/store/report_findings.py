@@ -28,7 +28,7 @@ _FINDINGS = text(
     SELECT CAST(evaluation.question_run_id AS text) AS question_run_id, evaluation.run_date,
         CAST(evaluation.org_id AS text) AS org_id, org.name AS org,
         CAST(evaluation.question_id AS text) AS question_id, question.question_text AS question,
-        array_to_string(question.tags, ', ') AS tags,
+        nullif(array_to_string(question.tags, ', '), '') AS tags,
         evaluation.model, run.answered_by, evaluation.location, run.country_code, run.region_name AS region, run.city,
         run.replicate, run.applied_country, run.grounded, evaluation.extractor_version, evaluation.mentioned,
         evaluation.reason, evaluation.mention_rank, evaluation.share_of_voice, evaluation.sentiment,
