@@ -1,7 +1,9 @@
 """Whether a figure has changed between two dates, or only moved within the noise.
 
 A change is called so only where the 95 % interval of the difference leaves out 0, both dates have a coverage of at
-least 0.8, and the same extractor version has read both. numpy is imported on first use.
+least 0.8, and the same extractor version has read answers to the same questions, models and locations. An interval
+over questions takes six of them: of fewer, all may well go the same way by chance (of five in one case of sixteen),
+and then it leaves out 0 however small n is. numpy is imported on first use.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENOUGH_COVERAGE = 0.8
+ENOUGH_QUESTIONS = 6  # 2 × 0.5⁶ = 3 % is the first that is below 5 %
 CHANGE, NOISE = "change", "within noise"
 NO_DIFFERENCE = "the interval of the difference includes 0"
+FEW_QUESTIONS = f"fewer than {ENOUGH_QUESTIONS} questions have it on both dates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ def changes(frame: pd.DataFrame, before_date: date, after_date: date, *, pairs: 
     intervals = _intervals([rows.at(dates == day) for day in (before_date, after_date)], pairs)
     unlike = _unlike(*sides)
     return [
-        _change(before_date, after_date, before[name], after[name], interval, unlike) for name, interval in intervals
+        _change(before_date, after_date, before[name], after[name], interval, unlike or few)
+        for name, interval, few in intervals
     ]
 
 
@@ -61,26 +66,28 @@ def _figures(side: pd.DataFrame, pairs: bool) -> Sequence[Figure]:
     return metrics_of_sums(side, pairs=pairs).figures()
 
 
-def _intervals(sides: Sequence[SumRows], pairs: bool) -> Iterator[tuple[str, Interval | None]]:
-    """Give the interval of every figure's difference by the figure's name, in the order in which they are shown."""
+def _intervals(sides: Sequence[SumRows], pairs: bool) -> Iterator[tuple[str, Interval | None, str | None]]:
+    """Give every figure's name, the interval of its difference, and what is wrong with it, in the order of figures."""
     import numpy as np
 
     questions = np.union1d(*(side.read_questions() for side in sides))
     sums = [side.by_question(questions) for side in sides]
-    drawn = bootstrap_differences(*(tops_and_bottoms(one, FIGURES) for one in sums))
+    both = [tops_and_bottoms(one, FIGURES) for one in sums]
+    drawn = bootstrap_differences(*both)
+    shared = np.count_nonzero((both[0][1] > 0) & (both[1][1] > 0), axis=0).tolist()
     totals = [dict(zip(SUMS, one.sum(axis=0).tolist(), strict=True)) for one in sums]
-    for share, interval in zip(FIGURES, drawn, strict=True):
+    for share, interval, number in zip(FIGURES, drawn, shared, strict=True):
         if share in RATES and not pairs:
             before, after = ((int(total[share.top]), share.n(total)) for total in totals)
-            yield share.name, wilson_difference(before, after) if before[1] and after[1] else None
+            yield share.name, wilson_difference(before, after) if before[1] and after[1] else None, None
         else:
-            yield share.name, interval
+            yield share.name, interval, FEW_QUESTIONS if number < ENOUGH_QUESTIONS else None
 
 
 def _change(
-    before_date: date, after_date: date, before: Figure, after: Figure, interval: Interval | None, unlike: str | None
+    before_date: date, after_date: date, before: Figure, after: Figure, interval: Interval | None, unfit: str | None
 ) -> Change:
-    reason = _why_none(before_date, after_date, before, after, interval) or unlike
+    reason = _why_none(before_date, after_date, before, after, interval) or unfit
     known = before.value is not None and after.value is not None
     if reason is None and interval is not None and interval.low <= 0 <= interval.high:
         reason = NO_DIFFERENCE

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visibility.changes import CHANGE, NO_DIFFERENCE, NOISE, Change, changes
+from visibility.changes import CHANGE, FEW_QUESTIONS, NO_DIFFERENCE, NOISE, Change, changes
 from visibility.intervals import wilson, wilson_difference
 from visibility.sums import SUMS
 
@@ -86,6 +86,15 @@ def test_one_question_alone_says_that_it_takes_two():
     change = {one.after.name: one for one in changes(both[both["question_id"] == "q0"], BEFORE, AFTER)}
     assert change["average_rank"].reason == "no interval: it takes answers to two questions"
     assert change["mention_rate"].verdict == CHANGE  # Wilson's needs no second question
+
+
+def test_a_handful_of_questions_that_agree_is_no_change_of_a_figure_over_questions():
+    both = frame({"mentioned": 4, "sentiment": -4, "judged": 4}, {"mentioned": 4, "sentiment": 4, "judged": 4})
+    for number, verdict in ((5, NOISE), (6, CHANGE)):
+        few = both[both["question_id"].isin([f"q{place}" for place in range(number)])]
+        change = {one.after.name: one for one in changes(few, BEFORE, AFTER)}["sentiment_index"]
+        assert (change.difference, change.verdict) == (2, verdict)
+        assert change.reason == (FEW_QUESTIONS if verdict == NOISE else None)
 
 
 COUNTS = st.integers(0, 20)

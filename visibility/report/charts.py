@@ -71,7 +71,7 @@ def over_time(
         panels = drawing.subplots(len(series), sharex=True, squeeze=False)[:, 0]
         for panel, (label, points), colour in zip(panels, series.items(), _colours(len(series)), strict=True):
             _draw_series(panel, points, dates, colour)
-            panel.set_title(label, loc="left", fontsize=8.5, color=colour, fontweight="bold", pad=4)
+            panel.set_title(printable(label), loc="left", fontsize=8.5, color=colour, fontweight="bold", pad=4)
             _scale(panel.yaxis, panel.set_ylim, limits, percent)
         _date_axis(panels[-1], dates)
         return finish(alt)
@@ -158,7 +158,7 @@ def _label_rows(panel: Axes, labels: Sequence[str]) -> None:
 
 
 def _folded(label: str) -> str:
-    return "\n".join(wrap(label, LONGEST_LINE, max_lines=2, placeholder=" …")) or label
+    return "\n".join(wrap(printable(label), LONGEST_LINE, max_lines=2, placeholder=" …")) or printable(label)
 
 
 def _height(labels: Sequence[str]) -> float:

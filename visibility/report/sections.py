@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from visibility.changes import CHANGE, ENOUGH_COVERAGE
+from visibility.changes import CHANGE, ENOUGH_COVERAGE, ENOUGH_QUESTIONS
 from visibility.report import drawings, tables
 from visibility.report.content import Report
 from visibility.report.drawings import Chart
@@ -103,7 +103,8 @@ def _changes(report: Report) -> Section:
 RULE = (
     f"A change is called one only where the 95 % interval of the difference leaves out 0, both dates have a coverage "
     f"of at least {ENOUGH_COVERAGE:.0%}, the same extractor version has read both, and the same models, locations and "
-    f"questions were asked. Of twenty figures that stay the same, one will still look like a change by chance."
+    f"questions were asked; an interval over questions takes {ENOUGH_QUESTIONS} of them. Of twenty figures that stay "
+    f"the same, one will still look like a change by chance."
 )
 
 

@@ -49,22 +49,27 @@ def written(name: str, value: float | None) -> str:
     """Write a figure's value: a ratio as percent, anything else with two decimals, a dash for None."""
     if value is None:
         return NOTHING
-    return f"{100 * value:.1f} %" if name in RATIOS else f"{value:.2f}".replace("-", "−")
+    return f"{100 * value:.1f}{UNBROKEN}%" if name in RATIOS else f"{value:.2f}".replace("-", "−")
 
 
 def difference(name: str, value: float | None) -> str:
     """Write a difference with its sign; of ratios in percentage points."""
     if value is None:
         return NOTHING
-    text = f"{100 * value:+.1f} pp" if name in RATIOS else f"{value:+.2f}"
+    text = f"{_rounded(100 * value, 1):+.1f}{UNBROKEN}pp" if name in RATIOS else f"{_rounded(value, 2):+.2f}"
     return text.replace("-", "−")
+
+
+def _rounded(value: float, places: int) -> float:
+    """Round; nothing is written as −0."""
+    return round(value, places) + 0.0
 
 
 def interval(figure: Figure) -> str:
     """Write the 95 % interval; nothing where there is none."""
     if figure.low is None or figure.high is None:
         return ""
-    low, high = written(figure.name, figure.low).removesuffix(" %"), written(figure.name, figure.high)
+    low, high = written(figure.name, figure.low).removesuffix(f"{UNBROKEN}%"), written(figure.name, figure.high)
     return f"{low} to {high}".replace(" ", UNBROKEN)
 
 
@@ -72,7 +77,7 @@ def interval_of_difference(name: str, low: float | None, high: float | None) -> 
     """Write the 95 % interval of a difference; nothing where there is none."""
     if low is None or high is None:
         return ""
-    return f"{difference(name, low).removesuffix(' pp')} to {difference(name, high)}".replace(" ", UNBROKEN)
+    return f"{difference(name, low).removesuffix(f'{UNBROKEN}pp')} to {difference(name, high)}".replace(" ", UNBROKEN)
 
 
 def counted(n: int, unit: str) -> str:

@@ -132,7 +132,7 @@ async def test_every_figure_on_the_page_and_in_the_exports_is_the_same(database:
         row = everything.loc[figure.name]
         assert (row["value"], row["n"], row["unit"], row["coverage"]) == (figure.value, figure.n, figure.unit, 0.75)
         assert row["models"] == "chatgpt + gemini"
-        assert f"{100 * figure.value:.1f} %" in page_of(tmp_path / "r") or f"{figure.value:.2f}" in page_of(
+        assert f"{100 * figure.value:.1f}\u00a0%" in page_of(tmp_path / "r") or f"{figure.value:.2f}" in page_of(
             tmp_path / "r"
         )
     assert (everything.loc["named_and_cited", "value"], everything.loc["named_and_cited", "n"]) == (1, 3)

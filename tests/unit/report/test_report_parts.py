@@ -65,7 +65,7 @@ def test_weekly_dates_are_no_gaps():
 
 
 def test_a_chart_of_hostile_labels_has_them_as_text_only():
-    label = '<script>"$x^$&東京'  # two letters that matplotlib has no glyph for
+    label = '<script>"$x^$&東京\x1b'  # two letters that matplotlib has no glyph for
     for svg in (
         in_rows("r", label, {label: Point(0.2, 0.1, 0.3), "none": Point(None)}, percent=True, limits=(0, 1)),
         in_bars("b", label, {label: 0.2}, [label], percent=True),
@@ -133,8 +133,9 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path):
 
 def test_values_are_written_with_their_unit():
     assert (written("mention_rate", 0.1234), written("average_rank", 2), written("sentiment_index", -0.5)) == (
-        "12.3 %", "2.00", "−0.50",
+        "12.3\u00a0%", "2.00", "−0.50",
     )  # fmt: skip
-    assert (difference("mention_rate", -0.1), difference("average_rank", 0.25)) == ("−10.0 pp", "+0.25")
+    assert (difference("mention_rate", -0.1), difference("average_rank", 0.25)) == ("−10.0\u00a0pp", "+0.25")
+    assert difference("mention_rate", -0.0001) == "+0.0\u00a0pp"
     assert interval(Figure("mention_rate", 0.2, 10, "u", 0.1, 0.3, 1)).replace("\u00a0", " ") == "10.0 to 30.0 %"
     assert [joined(names) for names in ([], ["a"], ["a", "b", "c"])] == ["no model", "a", "a, b and c"]
