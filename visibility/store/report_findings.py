@@ -19,7 +19,8 @@ PORTION = 5000  # rows in memory at a time: a year of a network is a million
 def stream_findings(session: Session, window: ReportWindow, org_ids: Sequence[UUID]) -> Iterator[Sequence[Row[Any]]]:
     """Give the newest evaluation of every (answer, org), by date, question, model, location and org, in portions."""
     given = {**asdict(window), "org_ids": list(org_ids)}
-    return session.execute(_FINDINGS, given, execution_options={"yield_per": PORTION}).partitions()
+    streamed = {"stream_results": True, "max_row_buffer": PORTION}
+    return session.execute(_FINDINGS, given, execution_options=streamed).partitions(PORTION)
 
 
 _FINDINGS = text(

@@ -21,6 +21,7 @@ from tests.support.seed import seed_network, seed_org
 from visibility.errors import InvalidInput
 from visibility.report.content import Report
 from visibility.report.summary import read_report, write_page
+from visibility.store import report_findings
 from visibility.store.database import Database
 from visibility.store.report_sums import ReportWindow
 
@@ -177,6 +178,17 @@ def assert_same_column(one: pd.Series, other: pd.Series) -> None:
         if str(other.name).endswith("_usd"):
             left, right = left.astype(float), right.astype(float)
     assert (left.to_numpy() == right.to_numpy()).all(), other.name
+
+
+def test_findings_come_in_portions_however_many_there_are(database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report_findings, "PORTION", 7)
+    with database.transaction() as session:
+        org_id = seed_org(session)
+        write_history(session, "org", org_id, {org_id: "Northwind"}, [DAY])
+        evaluations = session.execute(text("SELECT count(*) FROM org_evals")).scalar_one()
+        window = ReportWindow("org", org_id, DAY, DAY, False)
+        portions = [len(portion) for portion in report_findings.stream_findings(session, window, [org_id])]
+    assert set(portions[:-1]) == {7} and sum(portions) == evaluations
 
 
 class Tags(HTMLParser):
