@@ -15,7 +15,7 @@ from visibility.report.words import RATIOS, TITLES, interval, joined, label_of, 
 SERIES = ("mention_rate", "share_of_voice_by_mentions", "sentiment_index")
 WHOLE = {"sentiment_index": (-1.0, 1.0)}
 DRAWN_ROWS = 40
-BELOW = "The table beside it has every value."
+BELOW = "The table beside it has the values, figures.csv all of them."
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def sections(report: Report) -> Iterator[Section]:
 
 
 def member_sections(report: Report) -> Iterator[Section]:
-    """Give a section per member of a network, in the order of the leaderboard; figures.csv has all members."""
+    """Give a section per member of a network, in the order of the leaderboard, at most a hundred."""
     if report.empty:
         return
     for member in report.members[:LISTED_MEMBERS]:
@@ -70,7 +70,9 @@ def _leaderboard(report: Report) -> Section:
         return Section("leaderboard", "Leaderboard of the members", ("The network has no member.",))
     rates = drawings.rates_of("members", "member", [(member.name, member.overall) for member in members])
     panel = Panel(tables.leaderboard(members), rates, wide=True)
-    return Section("leaderboard", "Leaderboard of the members", (_all_models(report),), (panel,))
+    cut = f"The first {LISTED_MEMBERS} have a section of their own below; figures.csv has all."
+    texts = (_all_models(report), *([cut] if len(members) > LISTED_MEMBERS else []))
+    return Section("leaderboard", "Leaderboard of the members", texts, (panel,))
 
 
 CELLS = "Evaluated answers by two questions: is the organisation named, and is its own site cited?"

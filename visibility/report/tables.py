@@ -37,12 +37,11 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with one header cell per row, the first; `numbers`: all other columns are numbers."""
+    """A table with one header cell per row, the first."""
 
     caption: str
     titles: tuple[Cell, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    numbers: bool = True
 
 
 def key_figures(metrics: OrgMetrics) -> Table:

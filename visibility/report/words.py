@@ -39,10 +39,6 @@ MEANINGS = {
 RATIOS = frozenset(TITLES) - {
     "average_rank", "rank_weighted_visibility", "sentiment_index", "cost_per_usable_answer", "cost_per_mention",
 }  # fmt: skip
-BY = {
-    "date": "date", "date and model": "date, model", "model": "model", "location": "location",
-    "question": "question", "question and model": "question, model", "tag": "tag",
-}  # fmt: skip
 
 
 def written(name: str, value: float | None) -> str:
@@ -92,9 +88,9 @@ def note(figure: Figure | CostFigure) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def usd(amount: Decimal | None, places: int = 4) -> str:
+def usd(amount: Decimal | None) -> str:
     """Write an amount in USD; a dash for None."""
-    return NOTHING if amount is None else f"{amount:,.{places}f} USD"
+    return NOTHING if amount is None else f"{amount:,.4f} USD"
 
 
 def joined(names: Sequence[str]) -> str:
