@@ -1,4 +1,9 @@
-"""The commands: `python -m visibility.legacy import` and `python -m visibility.legacy compare`; docs/migration.md."""
+"""Leave the old system: `import` takes it over, `compare` puts both side by side, `give-back` returns a partner's
+money; docs/migration.md says when to do what.
+
+Exit status: 0 done; 1 a partner could not be imported, `--check` misses something, or `compare` found more than is
+tolerated; 2 the input, a mapping or a database is wrong; 130 stopped with Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +16,19 @@ from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 import typer
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 
-from visibility.display import terminal
+from visibility.display import printable, terminal
 from visibility.errors import InvalidInput, VisibilityError
-from visibility.legacy.balances import give_back, payers_of
+from visibility.legacy.balances import GIVEN_BACK_NOTE, give_back, payers_of
+from visibility.legacy.change_over import lift_mark
 from visibility.legacy.comparison import Tolerances, Window, compare
 from visibility.legacy.display import print_differences, print_findings, print_report, records, write_csv
 from visibility.legacy.importing import Choices, history_days, import_legacy
 from visibility.legacy.mapping import read_mapping
 from visibility.legacy.source import LegacyDatabase, opened
-from visibility.settings import Settings, read_settings
+from visibility.legacy.urls import legacy_url as legacy_url_of
+from visibility.legacy.urls import our_settings, shown
 from visibility.store.database import Database, connect
 
 app = typer.Typer(
@@ -29,14 +36,16 @@ app = typer.Typer(
 )
 
 LegacyUrl: TypeAlias = Annotated[
-    str, typer.Option(envvar="LEGACY_DATABASE_URL", help="The old system's Postgres; it is only read.")
+    str | None,
+    typer.Option(help="The old system's Postgres, which is only read; default: LEGACY_DATABASE_URL, also in .env."),
 ]
-DatabaseUrl: TypeAlias = Annotated[str | None, typer.Option(help="Ours; default: as configured.")]
+DatabaseUrl: TypeAlias = Annotated[str | None, typer.Option(help="Ours; default: DATABASE_URL, also in .env.")]
+Embedded: TypeAlias = Annotated[bool, typer.Option("--embedded", help="Ours is the embedded one of this machine.")]
 MappingFile: TypeAlias = Annotated[Path | None, typer.Option(help="YAML with other names of tables and columns.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Ratio: TypeAlias = Annotated[float, typer.Option(min=0, help="Largest difference as a ratio of the larger figure.")]
 TOLERANCES = Tolerances()
-DIFFERENT, REFUSED = 1, 2  # exit statuses
+FAILED, DIFFERENT, REFUSED = 1, 1, 2  # exit statuses
 
 
 def _day(help_text: str) -> Any:
@@ -52,54 +61,68 @@ def _parsed_day(value: str | date) -> date:
 
 @app.command("import")
 def import_(
-    legacy_url: LegacyUrl,
+    legacy_url: LegacyUrl = None,
     database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
     mapping: MappingFile = None,
     check: Annotated[bool, typer.Option("--check", help="Only say which tables and columns are missing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be changed; change nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be taken.")] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="These partners change over: with today's history, and never again.")
+    ] = False,
     partner: Annotated[list[UUID] | None, typer.Option(help="Only this partner; may be repeated.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="Leave out one kind of list, such as schedules.")] = None,
     history: Annotated[bool, typer.Option(help="Batches, answers, evaluations and charges, too.")] = True,
     history_since: Annotated[date | None, _day("First day of the history; default: all.")] = None,
-    history_before: Annotated[date | None, _day("First day that is not history any more; default: today.")] = None,
+    history_before: Annotated[
+        date | None, _day("First day that is not history any more; default: today, with --final tomorrow.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take the old system's tenants, balances and history over; run again, it changes only what is new."""
-    days = history_days(history, history_since, history_before, datetime.now(UTC).date())
-    choices = Choices(days, frozenset(partner or ()), frozenset(without or ()), dry_run, strict)
-    with _refusing(), opened(legacy_url, read_mapping(mapping)) as source:
+    days = history_days(history, history_since, history_before, datetime.now(UTC).date(), final)
+    choices = Choices(days, frozenset(partner or ()), frozenset(without or ()), dry_run, strict, final)
+    with _refusing(), _theirs(legacy_url, mapping) as source:
         if check:
             _show_findings(source, as_json)
             return
-        with _ours(database_url) as database:
+        with _ours(database_url, embedded) as database:
             report = import_legacy(database, source, choices, lambda line: typer.echo(line, err=True))
     if as_json:
         _print_json(report.as_document())
     else:
         print_report(report, terminal())
+    for failure in report.failures:
+        typer.echo(f"error: {printable(failure)}", err=True)
+    if report.failures:
+        raise typer.Exit(FAILED)
 
 
 @app.command("give-back")
 def give_back_(
     partner: Annotated[UUID, typer.Option(help="Who returns to the old system.")],
     database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say the amounts; change nothing.")] = False,
 ) -> None:
     """Say what the old balances of a partner and its orgs are to be moved by, and take that out of ours."""
-    with _refusing(), _ours(database_url) as database, database.transaction() as session:
-        for payer in payers_of(session, partner):
-            moved = give_back(session, payer)
-            if moved:
-                typer.echo(f"{payer}: {'add' if moved > 0 else 'take'} {abs(moved)} USD in the old system")
+    with _refusing(), _ours(database_url, embedded) as database, database.transaction() as session:
+        moved = {payer: amount for payer in payers_of(session, partner) if (amount := give_back(session, payer))}
+        lift_mark(session, partner)
         if dry_run:
             session.rollback()
+    for payer, amount in moved.items():
+        typer.echo(f"{payer}: {'add' if amount > 0 else 'take'} {abs(amount)} USD in the old system")
+    kept = f"These amounts stand in credit_top_ups, too, with the other sign and the note {GIVEN_BACK_NOTE!r}."
+    typer.echo("Nothing has moved here." if not moved else "Dry run: nothing was changed." if dry_run else kept)
 
 
 @app.command("compare")
 def compare_(
-    legacy_url: LegacyUrl,
+    legacy_url: LegacyUrl = None,
     database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
     mapping: MappingFile = None,
     since: Annotated[date | None, _day("First day; default: a week before the last.")] = None,
     until: Annotated[date | None, _day("Last day; default: yesterday.")] = None,
@@ -114,7 +137,7 @@ def compare_(
 ) -> None:
     """Compare what both systems did; exit status 1 when something is further apart than allowed."""
     window = _window(since, until, org or ())
-    with _refusing(), opened(legacy_url, read_mapping(mapping)) as source, _ours(database_url) as database:
+    with _refusing(), _theirs(legacy_url, mapping) as source, _ours(database_url, embedded) as database:
         with database.transaction() as session:
             differences = compare(session, source, window, Tolerances(runs, mentions, cost, charged))
         if csv is not None:
@@ -144,8 +167,16 @@ def _show_findings(source: LegacyDatabase, as_json: bool) -> None:
 
 
 @contextmanager
-def _ours(database_url: str | None) -> Iterator[Database]:
-    with closing(connect(Settings(database_url=database_url) if database_url else read_settings())) as database:
+def _theirs(given: str | None, mapping: Path | None) -> Iterator[LegacyDatabase]:
+    with opened(legacy_url_of(given), read_mapping(mapping)) as source:
+        typer.echo(f"old system: {shown(source.connection.engine.url)}", err=True)
+        yield source
+
+
+@contextmanager
+def _ours(given: str | None, embedded: bool) -> Iterator[Database]:
+    with closing(connect(our_settings(given, embedded))) as database:
+        typer.echo(f"new system: {shown(database.engine.url)}", err=True)
         yield database
 
 
@@ -155,11 +186,8 @@ def _refusing() -> Iterator[None]:
     try:
         try:
             yield
-        except IntegrityError as error:
-            reason = " ".join(str(error.orig).split())
-            raise InvalidInput(
-                f"What is here contradicts what comes from the old system: {reason}. What was finished before is kept."
-            ) from error
+        except DBAPIError as error:
+            raise InvalidInput(f"The database refuses it: {' '.join(str(error.orig).split())}.") from error
     except VisibilityError as error:
         for line in error.message.splitlines():
             typer.echo(f"error: {line}", err=True)

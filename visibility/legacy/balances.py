@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from visibility.billing.top_ups import top_up
 from visibility.domain import PayerType
-from visibility.errors import InvalidInput, VisibilityError
-from visibility.legacy.report import Report
+from visibility.errors import InvalidInput, ItemError
+from visibility.legacy.report import BALANCES, Report
 from visibility.legacy.source import LegacyDatabase, Row
 from visibility.legacy.values import Refused, an_id, money
 from visibility.store.tables import OrgRow, Partner
@@ -57,7 +57,7 @@ def read_balances(source: LegacyDatabase, report: Report, payers: Collection[Pay
                 raise Refused("the payer has two balances; the first is taken")
             found[payer] = amount
         except Refused as error:
-            report.skip("credit_balances", key, error.message)
+            report.skip(BALANCES, key, error.message)
     return found
 
 
@@ -77,7 +77,7 @@ def _balance(row: Row, payers: Collection[Payer]) -> tuple[Payer, Decimal]:
 
 def bring_balance(session: Session, payer: Payer, target: Decimal, report: Report) -> None:
     """Enter what the old balance has moved by since the last import: all of it at the first one."""
-    counts = report.counts("credit_balances")
+    counts = report.counts(BALANCES)
     row = session.execute(_STANDING, payer.parameters).one()
     difference = target - row.taken_over
     if difference == 0 and row.balance is not None:
@@ -85,7 +85,7 @@ def bring_balance(session: Session, payer: Payer, target: Decimal, report: Repor
         return
     if difference < 0 and (row.balance or Decimal(0)) - row.held + difference < 0:
         sentence = f"{row.balance} USD here, of which {row.held} are held, cannot be lowered by {-difference}"
-        report.skip("credit_balances", payer, sentence)
+        report.skip(BALANCES, payer, sentence)
         return
     if row.balance is None:
         counts.created += 1
@@ -133,10 +133,10 @@ def unexplained(session: Session, payers: Collection[Payer]) -> Iterator[str]:
 
 
 def require_explained(session: Session, payers: Collection[Payer]) -> None:
-    """Raise VisibilityError when a balance is not explained by its top-ups and ledger entries."""
+    """Raise ItemError when a balance is not explained by its top-ups and ledger entries."""
     wrong = list(unexplained(session, payers))
     if wrong:
-        raise VisibilityError(f"Money does not add up: {'; '.join(wrong)}.")
+        raise ItemError(f"money does not add up: {'; '.join(wrong)}")
 
 
 def payers_of(session: Session, partner_id: UUID) -> list[Payer]:

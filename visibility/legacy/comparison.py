@@ -15,7 +15,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from visibility.errors import InvalidInput
 from visibility.legacy.source import LegacyDatabase
+from visibility.legacy.values import FALSE_WORDS, MOST_MONEY, TRUE_WORDS
 
 Scope = Literal["org", "member", "network"]
 Verdict = Literal["equal", "within", "beyond", "only old", "only new"]
@@ -92,10 +94,17 @@ class Window:
 
 
 def compare(session: Session, source: LegacyDatabase, window: Window, tolerances: Tolerances) -> list[Difference]:
-    """Return one difference per org, network and day of which either system knows something, by day and name."""
+    """Return one difference per org, network and day of which either system knows something, by day and name.
+
+    Raises InvalidInput when neither knows anything: that is no comparison.
+    """
+    if window.since > window.until:
+        raise InvalidInput(f"--since {window.since} is after --until {window.until}.")
     old = _totals(source.query(_old_statement(source), window.parameters), window.orgs)
     new = _totals(session.execute(_NEW, window.parameters).all(), window.orgs)
     subjects = old.keys() | new.keys()
+    if not subjects:
+        raise InvalidInput(f"Neither system has anything from {window.since} to {window.until} of what is asked for.")
     named = session.execute(_NAMES, {"ids": [subject.id for subject in subjects]})
     names: dict[UUID, str] = {row.org_id: row.name for row in named}
     return [
@@ -181,30 +190,51 @@ _NEW = text(
 
 
 def _old_statement(source: LegacyDatabase) -> str:
-    """The old tables in the shape of ours; of an answer that was evaluated twice for one org the newest counts."""
+    """The old tables in the shape of ours; of an answer that was evaluated twice for one org the newest counts.
+
+    As for an import, what has one id is one row, a cost that can be none is 0, and a refund is known by its kind, or
+    by a sign that is other than that of the answer's first entry.
+    """
     return f"""
         WITH batch AS MATERIALIZED (
-            SELECT * FROM ({_old_batches(source)}) AS every WHERE day BETWEEN :since AND :until),
+            SELECT DISTINCT ON (batch_id) * FROM ({_old_batches(source)}) AS every
+            WHERE day BETWEEN :since AND :until ORDER BY batch_id, day),
         run AS MATERIALIZED (
-            SELECT batch_id, question_run_id, answered, cost FROM (
+            SELECT DISTINCT ON (question_run_id) batch_id, question_run_id, answered, cost FROM (
                 SELECT CAST(batch_id AS text) AS batch_id, CAST(question_run_id AS text) AS question_run_id,
-                    coalesce(trim(CAST(response_text AS text)), '') <> '' AS answered, CAST(cost_usd AS numeric) AS cost
+                    coalesce(trim(CAST(response_text AS text)), '') <> '' AS answered, {_COST} AS cost
                 FROM ({source.select("question_runs")}) AS runs) AS every
-            JOIN batch USING (batch_id)),
+            JOIN batch USING (batch_id) ORDER BY question_run_id, answered DESC),
         call AS MATERIALIZED (
-            SELECT run.batch_id, every.* FROM ({_old_evaluations(source)}) AS every
-            JOIN run ON run.question_run_id = every.run_id),
+            SELECT DISTINCT ON (id) run.batch_id, every.* FROM ({_old_evaluations(source)}) AS every
+            JOIN run ON run.question_run_id = every.run_id ORDER BY id, made DESC),
         evaluation AS (
             SELECT DISTINCT ON (run_id, org_id) batch_id, org_id, mentioned FROM call
             ORDER BY run_id, org_id, made DESC),
+        entry AS (
+            SELECT DISTINCT ON (id) run.batch_id, every.* FROM (
+                SELECT CAST(entry_id AS text) AS id, CAST(question_run_id AS text) AS run_id,
+                    CAST(org_id AS text) AS org_id, lower(CAST(kind AS text)) AS kind, created_at AS made,
+                    {_amount("amount")} AS amount
+                FROM ({source.select("ledger")}) AS given) AS every
+            JOIN run ON run.question_run_id = every.run_id ORDER BY id),
         charge AS (
-            SELECT run.batch_id, CAST(org_id AS text) AS org_id,
-                CASE WHEN lower(CAST(kind AS text)) = 'refund' THEN -1 ELSE 1 END * abs(CAST(amount AS numeric))
-                    AS amount
-            FROM ({source.select("ledger")}) AS every
-            JOIN run ON run.question_run_id = CAST(every.question_run_id AS text))
+            SELECT batch_id, org_id, CASE
+                WHEN kind = 'refund' THEN -1 WHEN kind = 'charge' THEN 1
+                WHEN (amount < 0) <> (first_value(amount) OVER (PARTITION BY run_id, org_id ORDER BY made, id) < 0)
+                THEN -1 ELSE 1 END * abs(amount) AS amount
+            FROM entry)
         {_PER_DAY}
     """
+
+
+def _amount(column: str) -> str:
+    """What is no amount of money (NaN is the largest of all numbers) is 0."""
+    number = f"CAST({column} AS numeric)"
+    return f"CASE WHEN abs({number}) < {MOST_MONEY} THEN {number} ELSE 0 END"
+
+
+_COST = f"greatest({_amount('cost_usd')}, 0)"
 
 
 def _old_batches(source: LegacyDatabase) -> str:
@@ -218,9 +248,16 @@ def _old_batches(source: LegacyDatabase) -> str:
 
 def _old_evaluations(source: LegacyDatabase) -> str:
     return " UNION ALL ".join(
-        "SELECT CAST(question_run_id AS text) AS run_id, CAST(org_id AS text) AS org_id, "
-        "coalesce(CAST(mentioned AS boolean), coalesce(trim(CAST(mention_text AS text)), '') <> '') AS mentioned, "
-        "CAST(cost_usd AS numeric) AS cost, CAST(created_at AS timestamp) AS made "
+        "SELECT CAST(evaluation_id AS text) AS id, CAST(question_run_id AS text) AS run_id, "
+        f"CAST(org_id AS text) AS org_id, coalesce({_flag('mentioned')}, "
+        "coalesce(trim(CAST(mention_text AS text)), '') <> '') AS mentioned, "
+        f"{_COST} AS cost, CAST(created_at AS timestamp) AS made "
         f"FROM ({source.select(name)}) AS {name}"
         for name in ("evaluations", "network_evaluations")
     )
+
+
+def _flag(column: str) -> str:
+    """True or false, also where it is written in words, as values.flag reads it."""
+    word = f"lower(trim(CAST({column} AS text)))"
+    return f"CASE WHEN {word} IN {TRUE_WORDS} THEN true WHEN {word} IN {FALSE_WORDS} THEN false END"

@@ -11,11 +11,13 @@ from typing import Any
 from rich.console import Console
 
 from visibility.display import NOTHING, printable, table
+from visibility.errors import InvalidInput
 from visibility.legacy.comparison import MEASURES, Difference, Totals, summed
 from visibility.legacy.report import Report
 from visibility.legacy.source import Finding
 
 REMARKS_PER_TABLE = 10
+MISSING = {"skipped": "Rows that cannot be taken", "waiting": "Batches that the old system has not finished"}
 TITLES = {"runs": "runs", "mentions": "mentions", "cost": "cost USD", "charged": "charged USD"}
 SCOPES = {"org": "own questions", "member": "network's questions", "network": "network"}
 
@@ -29,7 +31,7 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
 
 def _finding_row(finding: Finding) -> dict[str, str]:
     if not finding.there:
-        told = "not there, or not to be read" + (" (can be missing)" if finding.optional else "")
+        told = finding.reason + (" (can be missing)" if finding.optional else "")
     elif finding.missing:
         told = f"lacks {', '.join(finding.missing)}"
     else:
@@ -58,14 +60,23 @@ def print_report(report: Report, console: Console) -> None:
     for name, number in shown.items():
         if number > REMARKS_PER_TABLE:
             console.print(f"… and {number - REMARKS_PER_TABLE} more of {name}; --json shows all")
-    console.print(f"\n{headline(report)}")
+    console.print(f"\n{headline(report)}", soft_wrap=True)
 
 
 def headline(report: Report) -> str:
-    """Say in one line what was or would be changed."""
+    """Say in one line what was or would be changed, and what is not there after it."""
+    counted = {word: report.sum_of(word) for word in ("skipped", "waiting")}
+    missing = [f"{MISSING[word]}: {number}." for word, number in counted.items() if number]
     if report.dry_run:
-        return f"Dry run: {report.changes} rows would be changed; nothing was."
-    return f"{report.changes} rows changed." if report.changes else "Nothing changed: everything was there."
+        told = f"Dry run: {report.changes} rows would be changed; nothing was."
+    elif report.changes:
+        told = f"{report.changes} rows changed."
+    else:
+        told = "Nothing changed." if missing or report.failures else "Nothing changed: everything was there."
+    balances = [
+        f"The balance of {remark.key} is not the old one: {remark.sentence}." for remark in report.balances_left_out
+    ]
+    return " ".join([told, *missing, *map(printable, balances)])
 
 
 def print_differences(differences: Sequence[Difference], everything: bool, console: Console) -> None:
@@ -130,9 +141,13 @@ def _plain(measure: str, value: Any) -> Any:
 
 
 def write_csv(differences: Sequence[Difference], path: Path) -> None:
-    """Write one line per difference, with titles."""
+    """Write one line per difference, with titles. Raises InvalidInput when the file cannot be made."""
+    try:
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from error
     titles = ["day", "scope", "id", "name", *(f"{name}_{word}" for name in MEASURES for word in ("old", "new"))]
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with file:
         writer = csv.DictWriter(file, [*titles, "beyond", "verdict"])
         writer.writeheader()
         writer.writerows(records(differences))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
 
+from visibility.brands import MAX_NAME_CHARACTERS
 from visibility.citations import canonical_url
 from visibility.domain import name_key
 from visibility.domains import page_parts, registrable_domain
@@ -16,13 +18,30 @@ from visibility.legacy.balances import ORIGIN
 from visibility.legacy.owned import location
 from visibility.legacy.report import Report
 from visibility.legacy.source import Row
-from visibility.legacy.values import Refused, an_id, cost, count, day, maybe_id, moment, money, words
+from visibility.legacy.values import (
+    Refused,
+    an_id,
+    cost,
+    count,
+    day,
+    flag,
+    maybe_id,
+    moment,
+    money,
+    number,
+    shortened,
+    words,
+)
 from visibility.legacy.writing import Columns
 
 VERSION = "legacy"  # of the extractor; the trigger of the batches, too
 IDENTITIES = UUID("c2f0a7de-98b1-5a0e-8a42-0f6b5c1f1d77")  # of rows that the old system does not have
 SENTIMENTS = ("positive", "neutral", "negative")
 CITATION_TYPES = ("primary", "secondary")
+KINDS = ("charge", "refund")
+FINISHED = ("completed", "failed")
+PATIENCE = timedelta(days=2)  # then nobody works on a batch any more that is not finished
+FOLLOWED = ("status", "error", "completed_at")  # of a batch that was taken over, what changes with the old system
 
 Pair = tuple[UUID, UUID]
 """A question run and the org that it was evaluated for."""
@@ -47,23 +66,28 @@ def newest_first(rows: Iterable[Row], key: str) -> list[Row]:
 
 
 def batch(row: Row, owner: Columns) -> Columns:
-    """Return a batch; one that the old system has not finished is failed here, so that nobody goes on with it."""
-    made, status = moment(row, "created_at"), str(row["status"]).lower()
+    """Return a batch; one that is left unfinished is failed here, so that nobody goes on with it.
+
+    `worked_on`, no column of ours: it is younger than PATIENCE and not finished, so the old system may still add to it.
+    """
+    run_date, status = day(row), str(row["status"]).strip().lower()
+    made = moment(row, "created_at") or datetime.combine(run_date, time(), UTC)
     done = status == "completed"
     return owner | {
         "batch_id": an_id(row, "batch_id"),
         "scope": "org" if "org_id" in owner else "network",
-        "run_date": day(row),
+        "run_date": run_date,
         "status": "completed" if done else "failed",
         "error": None if done else f"The old system left it {status}.",
         "trigger": VERSION,
         "started_at": made,
         "completed_at": moment(row, "completed_at") or made,
         "created_at": made,
+        "worked_on": status not in FINISHED and made > datetime.now(UTC) - PATIENCE,
     }
 
 
-def question_run(row: Row, batches: Mapping[UUID, UUID], questions: Collection[UUID]) -> Columns:
+def question_run(row: Row, batches: Mapping[UUID, UUID], questions: Collection[UUID], report: Report) -> Columns:
     """Return a question run, answered if there is a text; `batches`: the batch that stands for each of the source."""
     question_id, made = an_id(row, "question_id"), moment(row, "created_at")
     if question_id not in questions:
@@ -85,7 +109,7 @@ def question_run(row: Row, batches: Mapping[UUID, UUID], questions: Collection[U
         "response_text": str(row["response_text"]) if answered else None,
         "input_tokens": count(row, "input_tokens"),
         "output_tokens": count(row, "output_tokens"),
-        "cost_usd": cost(row),
+        "cost_usd": cost(row, "question_runs", report),
         "asked_at": made,
         "answered_at": made if answered else None,
     }
@@ -104,8 +128,8 @@ def evaluation(row: Row, answered: Collection[UUID], orgs: Collection[UUID], rep
         raise Refused(f"its question run {run_id} is not there, or has no answer")
     if org_id not in orgs:
         raise Refused(f"its org {org_id} is none that this batch is evaluated for")
-    text = words(row, "mention_text")
-    mentioned = text is not None if row["mentioned"] is None else bool(row["mentioned"])
+    text, verified = words(row, "mention_text"), flag(row, "mentioned")
+    mentioned = text is not None if verified is None else verified
     made = moment(row, "created_at")
     return {
         "evaluation_id": an_id(row, "evaluation_id"),
@@ -121,7 +145,7 @@ def evaluation(row: Row, answered: Collection[UUID], orgs: Collection[UUID], rep
         "share_of_voice": _ratio(row, report),
         "input_tokens": count(row, "input_tokens") or 0,
         "output_tokens": count(row, "output_tokens") or 0,
-        "cost_usd": cost(row),
+        "cost_usd": cost(row, "org_evals", report),
     } | ({} if made is None else {"created_at": made})
 
 
@@ -135,7 +159,7 @@ def _sentiment(row: Row, report: Report) -> str | None:
 def _ratio(row: Row, report: Report) -> float | None:
     """A share of voice is a ratio; what is not from 0 to 1 may be percent or a mistake, and nobody can tell."""
     value = row["share_of_voice"]
-    if value is None or 0 <= value <= 1:
+    if value is None or 0 <= number(value) <= 1:
         return None if value is None else float(value)
     report.note(
         "org_evals", row["evaluation_id"], f"the share of voice {value} is no ratio from 0 to 1 and is left out"
@@ -153,8 +177,8 @@ def competitors(evaluation_id: UUID, rows: Sequence[Row], report: Report) -> lis
     names: dict[str, str] = {}
     for row in rows:
         name = words(row, "name") or ""
-        if not name_key(name):
-            report.skip("org_competitors", f"of {evaluation_id}", f"{name!r} is no name")
+        if not name_key(name) or len(name) > MAX_NAME_CHARACTERS:
+            report.skip("org_competitors", f"of {evaluation_id}", f"{shortened(name)!r} is no name")
         elif name_key(name) in names:
             report.repeat("org_competitors", f"of {evaluation_id}", f"{name!r} stands twice")
         else:
@@ -171,9 +195,9 @@ def citations(evaluation_id: UUID, rows: Sequence[Row], report: Report) -> list[
     for row in rows:
         url = canonical_url(str(row["url"] or ""))
         if url is None:
-            report.skip("org_citations", f"of {evaluation_id}", f"{row['url']!r} is no address of a page")
+            report.skip("org_citations", f"of {evaluation_id}", f"{shortened(row['url'])!r} is no address of a page")
         elif url in found:
-            report.repeat("org_citations", f"of {evaluation_id}", f"{url} stands twice")
+            report.repeat("org_citations", f"of {evaluation_id}", f"{shortened(url)} stands twice")
         else:
             kind = (words(row, "type") or "").lower()
             found[url] = kind if kind in CITATION_TYPES else "secondary"
@@ -204,10 +228,9 @@ def grouped(rows: Iterable[Row], table: str, report: Report) -> dict[Pair, list[
 def charge(row: Row, evaluated: Mapping[Pair, UUID], partner_id: UUID) -> Columns:
     """Return a ledger entry: below 0 for a charge, above for a refund, whatever signs the old system has.
 
-    `evaluated`: the batch of each evaluation that was taken over.
+    The row's kind is one of KINDS. `evaluated`: the batch of each evaluation that was taken over.
     """
-    kind = "refund" if (words(row, "kind") or "").lower() == "refund" else "charge"
-    amount, of = money(row, "amount"), pair(row)
+    kind, amount, of = str(row["kind"]).lower(), money(row, "amount"), pair(row)
     if amount is None:
         raise Refused("it has no amount")
     if of not in evaluated:
@@ -230,10 +253,15 @@ def charge(row: Row, evaluated: Mapping[Pair, UUID], partner_id: UUID) -> Column
     } | ({} if made is None else {"created_at": made})
 
 
+def free_id(of: Pair) -> UUID:
+    """Return the id of the entry that says that an evaluation was not charged."""
+    return uuid5(IDENTITIES, f"{of[0]}/{of[1]}")
+
+
 def free(of: Pair, batch_id: UUID, partner_id: UUID) -> Columns:
     """Return a charge of 0 for what the old system has evaluated and not charged: so nobody ever charges it."""
     return {
-        "entry_id": uuid5(IDENTITIES, f"{of[0]}/{of[1]}"),
+        "entry_id": free_id(of),
         "org_id": of[1],
         "partner_id": partner_id,
         "payer_type": "PARTNER",

@@ -35,7 +35,7 @@ class SourceTable(BaseModel):
     def origin(self) -> str:
         """What stands behind FROM, quoted."""
         if self.query is not None:
-            return f"({self.query.strip().rstrip(';')}) AS source"
+            return f"({_escaped(self.query.strip().rstrip(';'))}\n) AS source"  # its last line may be a comment
         return f"{'.'.join(map(quoted, str(self.table).split('.')))} AS source"
 
     @property
@@ -65,8 +65,13 @@ LegacyMapping = Mapping[str, SourceTable | None]
 
 
 def quoted(name: str) -> str:
-    """Return a name as an SQL identifier; colons are escaped for SQLAlchemy's text()."""
-    return '"' + name.replace('"', '""').replace(":", r"\:") + '"'
+    """Return a name as an SQL identifier."""
+    return '"' + _escaped(name.replace('"', '""')) + '"'
+
+
+def _escaped(statement: str) -> str:
+    """A colon is a colon, and begins no parameter of SQLAlchemy's text()."""
+    return statement.replace(":", r"\:")
 
 
 def read_mapping(path: Path | None = None) -> LegacyMapping:

@@ -7,10 +7,30 @@ from typing import Any
 
 from visibility.errors import InvalidInput
 
+BALANCES = "credit_balances"
+OURS = {  # the table that gets what the old system has under one of our names for it
+    "websites": "org_websites",
+    "models": "geo_models",
+    "locations": "locations",
+    "questions": "geo_questions",
+    "schedules": "schedules",
+    "pricing": "pricing_configs",
+    "balances": BALANCES,
+    "org_batches": "evaluation_batches",
+    "network_batches": "evaluation_batches",
+    "evaluations": "org_evals",
+    "network_evaluations": "org_evals",
+    "competitors": "org_competitors",
+    "citations": "org_citations",
+    "ledger": "partner_usage_ledger",
+}
+
 
 @dataclass(slots=True)
 class Counts:
-    """Rows of one of our tables: made, altered, removed, found as they should be; refused; told twice by the source."""
+    """Rows of one of our tables: made, altered, removed, found as they should be; refused; told twice by the source;
+    left for a later import, because the old system has not finished them.
+    """
 
     created: int = 0
     updated: int = 0
@@ -18,6 +38,7 @@ class Counts:
     unchanged: int = 0
     skipped: int = 0
     repeated: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +62,7 @@ class Report:
     dry_run: bool = False
     tables: dict[str, Counts] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def counts(self, table: str) -> Counts:
         """Return the counts of a table, to be added to."""
@@ -59,6 +81,11 @@ class Report:
         self.counts(table).repeated += 1
         self.note(table, key, sentence)
 
+    def wait(self, table: str, key: object, sentence: str) -> None:
+        """The old system still works on it."""
+        self.counts(table).waiting += 1
+        self.note(table, key, sentence)
+
     def note(self, table: str, key: object, sentence: str) -> None:
         """A row is taken over, but not as it was."""
         self.remarks.append(Remark(table, str(key), sentence, skipped=False))
@@ -66,12 +93,22 @@ class Report:
     @property
     def changes(self) -> int:
         """How many rows of ours are other than before."""
-        return sum(counts.created + counts.updated + counts.removed for counts in self.tables.values())
+        return sum(self.sum_of(word) for word in ("created", "updated", "removed"))
+
+    def sum_of(self, word: str) -> int:
+        """Return the sum of one count over all tables."""
+        return sum(getattr(counts, word) for counts in self.tables.values())
+
+    @property
+    def balances_left_out(self) -> list[Remark]:
+        """Balances that are not taken over: without them nothing else of a payer is right."""
+        return [remark for remark in self.remarks if remark.skipped and remark.table == BALANCES]
 
     def as_document(self) -> dict[str, Any]:
         """Return everything for a program."""
         return {
             "dry_run": self.dry_run,
+            "failures": self.failures,
             "tables": {name: asdict(counts) for name, counts in self.tables.items()},
             "remarks": [asdict(remark) for remark in self.remarks],
         }

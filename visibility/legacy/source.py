@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from visibility.errors import ConfigurationError, VisibilityError
-from visibility.legacy.mapping import LegacyMapping, SourceTable, quoted
+from visibility.legacy.mapping import LegacyMapping, SourceTable, quoted, read_mapping
 from visibility.store.server import our_errors, sqlalchemy_url
 
 Row = dict[str, Any]
@@ -46,7 +46,11 @@ class LegacyDatabase:
 
     connection: Connection
     mapping: LegacyMapping
-    columns: dict[str, frozenset[str] | None]
+    columns: dict[str, frozenset[str] | str]
+    """Of each table its columns, or why it cannot be read."""
+    bytes_as_latin: bool = False
+    """The server does not know its own coding: what it has is read byte by byte, and is UTF-8 or unreadable."""
+    unreadable: Callable[[str, str], None] = lambda name, key: None
     kinds: dict[str, str | None] = field(default_factory=dict)
 
     def check(self) -> list[Finding]:
@@ -57,10 +61,8 @@ class LegacyDatabase:
         if table is None:
             return Finding(name, "(none)", said=False, optional=True, there=False)
         found, where = self.columns[name], table.described
-        if found is None:
-            return Finding(
-                name, where, table.said, table.optional, there=False, reason="no such table, or no right to read it"
-            )
+        if isinstance(found, str):
+            return Finding(name, where, table.said, table.optional, there=False, reason=found)
         absent = [ours for ours in table.columns if table.column(ours) not in found]
         return Finding(
             name, where, table.said, table.optional, there=True,
@@ -70,14 +72,14 @@ class LegacyDatabase:
 
     def has(self, name: str) -> bool:
         """Whether there is such a table."""
-        return self.columns[name] is not None
+        return not isinstance(self.columns[name], str)
 
     def select(self, name: str) -> str:
         """Return a SELECT of the table's rows under our names; one without rows where there is no table."""
         table, found = self.mapping[name], self.columns[name]
-        if table is None or found is None:
-            names = [] if table is None else list(table.columns)
-            return f"SELECT {', '.join(f'NULL AS {ours}' for ours in names) or 'NULL'} WHERE false"
+        if table is None or isinstance(found, str):
+            names = (table or read_mapping()[name] or SourceTable(table="", columns={})).columns
+            return f"SELECT {', '.join(f'NULL AS {ours}' for ours in names)} WHERE false"
         return table.select(found)
 
     def rows(self, name: str, column: str | None = None, values: Iterable[str] = ()) -> list[Row]:
@@ -87,16 +89,24 @@ class LegacyDatabase:
             return []
         with _their_errors():
             if column is None:
-                return self._run(self.select(name), {})
+                return self._run(name, self.select(name), {})
             kind = self._kind(table, column)
             if kind is None:
                 return []
             # compared as the column's own type, so that an index of the old system can serve
             given = f"WHERE source.{quoted(str(table.column(column)))} = ANY(CAST(:given AS {kind}[]))"
-            return self._run(f"{self.select(name)} {given}", {"given": list(values)})
+            return self._run(name, f"{self.select(name)} {given}", {"given": list(values)})
 
-    def _run(self, statement: str, parameters: dict[str, Any]) -> list[Row]:
-        return [dict(row) for row in self.connection.execute(text(statement), parameters).mappings()]
+    def _run(self, name: str, statement: str, parameters: dict[str, Any]) -> list[Row]:
+        found = [dict(row) for row in self.connection.execute(text(statement), parameters).mappings()]
+        return list(self._decoded(name, found)) if self.bytes_as_latin else found
+
+    def _decoded(self, name: str, rows: list[Row]) -> Iterator[Row]:
+        for row in rows:
+            try:
+                yield {column: _as_utf8(value) for column, value in row.items()}
+            except UnicodeDecodeError:
+                self.unreadable(name, str(next(iter(row.values()))))
 
     def _kind(self, table: SourceTable, column: str) -> str | None:
         """Return the type of a column, None for a table without rows."""
@@ -105,7 +115,8 @@ class LegacyDatabase:
             statement = (
                 f"SELECT pg_typeof(source.{quoted(str(table.column(column)))})::text FROM {table.origin} LIMIT 1"
             )
-            self.kinds[asked] = self.connection.execute(text(statement)).scalar()
+            kind: str | None = self.connection.execute(text(statement)).scalar()
+            self.kinds[asked] = "bpchar" if kind == "character" else kind  # which alone would mean one character
         return self.kinds[asked]
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
@@ -124,13 +135,29 @@ def opened(url: str, mapping: LegacyMapping) -> Iterator[LegacyDatabase]:
             connection = engine.connect()
         with connection:
             with _their_errors():
+                bytes_as_latin = _read_as_utf8(connection)
                 _only_read(connection)
                 columns = {
-                    name: None if table is None else _columns(connection, table) for name, table in mapping.items()
+                    name: "(none)" if table is None else _columns(connection, table) for name, table in mapping.items()
                 }
-            yield LegacyDatabase(connection, mapping, columns)
+            yield LegacyDatabase(connection, mapping, columns, bytes_as_latin)
     finally:
         engine.dispose()
+
+
+def _read_as_utf8(connection: Connection) -> bool:
+    """Set the coding of what is read, whatever the environment says; True when the server does not know its own."""
+    unknown = connection.execute(text("SHOW server_encoding")).scalar_one() == "SQL_ASCII"
+    connection.rollback()
+    raw: Any = connection.connection.dbapi_connection
+    raw.set_client_encoding("LATIN1" if unknown else "UTF8")
+    return bool(unknown)
+
+
+def _as_utf8(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_utf8(part) for part in value]
+    return value.encode("latin-1").decode("utf-8") if isinstance(value, str) else value
 
 
 def _only_read(connection: Connection) -> None:
@@ -141,17 +168,17 @@ def _only_read(connection: Connection) -> None:
     connection.commit()
 
 
-def _columns(connection: Connection, table: SourceTable) -> frozenset[str] | None:
-    """Return the names of the table's columns, None where it cannot be read."""
+def _columns(connection: Connection, table: SourceTable) -> frozenset[str] | str:
+    """Return the names of the table's columns, or why it cannot be read."""
     try:
         with connection.begin_nested():
             return frozenset(connection.execute(text(f"SELECT * FROM {table.origin} LIMIT 0")).keys())
     except DBAPIError as error:
         code = getattr(error.orig, "pgcode", "") or ""
-        if code in UNDEFINED or code == NOT_PERMITTED:
-            return None
-        if table.query is not None and code.startswith("42"):  # a query over what is not there
-            return None
+        if table.query is not None and code.startswith("42"):  # a query over what is not there, or that is none
+            return (str(error.orig).strip().splitlines() or ["no reason given"])[0]
+        if code in (*UNDEFINED, NOT_PERMITTED):
+            return "no such table, or no right to read it"
         raise
 
 

@@ -10,25 +10,21 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from visibility.legacy.report import Report
+from visibility.legacy.repair import repaired
+from visibility.legacy.report import OURS, Report
 from visibility.legacy.source import LegacyDatabase, Row
-from visibility.legacy.values import Refused, an_id, maybe_id, moment, money, repaired, words
-from visibility.legacy.writing import Columns, put
+from visibility.legacy.values import Refused, an_id, flag, maybe_id, moment, money, words
+from visibility.legacy.writing import Columns, put, told_apart
 from visibility.store.tables import Network, OrgRow, Partner, PricingConfig
 from visibility.store.tenant_file import Entry, NetworkEntry, OrgEntry, PartnerEntry, PricingEntry, sentence
 
 SomeEntry = TypeVar("SomeEntry", bound=Entry)
+Named = TypeVar("Named", Network, OrgRow)
 
-LISTS = {
-    "websites": "org_websites",
-    "models": "geo_models",
-    "locations": "locations",
-    "questions": "geo_questions",
-    "schedules": "schedules",
-}
+LISTS = ("websites", "models", "locations", "questions", "schedules")
 
 
 @dataclass(slots=True)
@@ -41,6 +37,8 @@ class Tenants:
     pricing: dict[UUID, list[Columns]]
     lists: dict[str, dict[UUID, list[Row]]]
     given_lists: frozenset[str] = field(default_factory=frozenset)
+    known: frozenset[str] = field(default_factory=frozenset)
+    """Ids of all orgs and networks that the old system has, taken over or not."""
 
     def of_partner(self, partner_id: UUID) -> set[UUID]:
         """Return the ids of the partner's orgs."""
@@ -51,8 +49,9 @@ def read_tenants(source: LegacyDatabase, report: Report, without: Collection[str
     """Read every tenant; what cannot be one of ours is reported and left out."""
     partners = list(_partners(source, report))
     names = {partner["partner_id"] for partner in partners}
-    networks = list(_networks(source, report, names))
-    orgs = list(_orgs(source, report, names, {row["network_id"]: row["partner_id"] for row in networks}))
+    given_networks, given_orgs = source.rows("networks"), source.rows("orgs")
+    networks = list(_networks(given_networks, report, names))
+    orgs = list(_orgs(given_orgs, report, names, {row["network_id"]: row["partner_id"] for row in networks}))
     given = frozenset(name for name in LISTS if source.has(name) and name not in without)
     owners = {row["org_id"] for row in orgs} | {row["network_id"] for row in networks}
     return Tenants(
@@ -62,26 +61,75 @@ def read_tenants(source: LegacyDatabase, report: Report, without: Collection[str
         pricing=_grouped(list(_pricing(source, report, names))),
         lists={name: _owned(source, report, name, owners) for name in given},
         given_lists=given,
+        known=frozenset(
+            {str(row["network_id"]).lower() for row in given_networks}
+            | {str(row["org_id"]).lower() for row in given_orgs}
+        ),
     )
 
 
 def write_partner(session: Session, partner: Columns, tenants: Tenants, report: Report) -> None:
-    """Write a partner with its prices and networks, not what these own."""
+    """Write a partner with its prices, networks and orgs, not what these own."""
     partner_id = partner["partner_id"]
     put(session, Partner, [partner], report, only_new=("created_at",))
-    put(session, PricingConfig, tenants.pricing.get(partner_id, []), report)
-    put(session, Network, tenants.networks.get(partner_id, []), report, only_new=("created_at",))
+    _write_prices(session, partner_id, tenants.pricing.get(partner_id, []), report)
+    networks, orgs = tenants.networks.get(partner_id, []), tenants.orgs.get(partner_id, [])
+    _make_way(session, Network, partner, networks, tenants.known, report)
+    put(session, Network, networks, report, only_new=("created_at",))
+    _make_way(session, OrgRow, partner, orgs, tenants.known, report)
+    put(session, OrgRow, list(_joined(session, orgs)), report, only_new=("created_at",))
 
 
-def write_org(session: Session, org: Columns, report: Report) -> None:
-    """Write an org. Who is new in a network joined it now: the old system has evaluated what was asked before."""
-    stored = session.execute(
-        select(OrgRow.network_id, OrgRow.network_joined_at).filter_by(org_id=org["org_id"])
-    ).first()
-    joined: datetime | None = session.scalar(select(func.now())) if org["network_id"] else None
-    if stored is not None and stored.network_id == org["network_id"]:
-        joined = stored.network_joined_at
-    put(session, OrgRow, [org | {"network_joined_at": joined}], report, only_new=("created_at",))
+def _write_prices(session: Session, partner_id: UUID, prices: list[Columns], report: Report) -> None:
+    """A price that took the place of another has an id of its own."""
+    replaced = delete(PricingConfig).where(
+        PricingConfig.partner_id == partner_id,
+        PricingConfig.action.in_([price["action"] for price in prices]),
+        PricingConfig.pricing_config_id.not_in([price["pricing_config_id"] for price in prices]),
+    )
+    gone = session.scalars(replaced.returning(PricingConfig.pricing_config_id)).all()
+    report.counts(PricingConfig.__tablename__).removed += len(gone)
+    put(session, PricingConfig, prices, report)
+
+
+def _make_way(
+    session: Session,
+    table: type[Named],
+    partner: Columns,
+    rows: Sequence[Columns],
+    known: Collection[str],
+    report: Report,
+) -> None:
+    """Of what is here and not among the rows: what has left the old system is deleted, and a name is given away."""
+    key, name = ("org_id" if table is OrgRow else "network_id"), table.__tablename__
+    kept, names = {row[key] for row in rows}, {row["name"] for row in rows}
+    counts, now = report.counts(name), session.scalar(select(func.now()))
+    for stored in session.scalars(select(table).filter_by(partner_id=partner["partner_id"])):
+        stored_id = getattr(stored, key)
+        if stored_id in kept:
+            continue
+        if stored.deleted_at is None and str(stored_id) not in known:
+            stored.deleted_at = now
+            counts.removed += 1
+            report.note(name, stored_id, "the old system does not have it any more; it is deleted here")
+        if stored.name in names:
+            stored.name = _told_apart(report, name, stored_id, stored.name)
+            counts.updated += 1
+    session.flush()
+
+
+def _joined(session: Session, orgs: Sequence[Columns]) -> Iterator[Columns]:
+    """Who is new in a network joined it now: the old system has evaluated what was asked before."""
+    stored = select(OrgRow.org_id, OrgRow.network_id, OrgRow.network_joined_at).where(
+        OrgRow.org_id.in_([org["org_id"] for org in orgs])
+    )
+    here = {row.org_id: row for row in session.execute(stored)}
+    now: datetime | None = session.scalar(select(func.now()))
+    for org in orgs:
+        known = here.get(org["org_id"])
+        same = known is not None and known.network_id == org["network_id"]
+        joined = now if org["network_id"] else None
+        yield org | {"network_joined_at": known.network_joined_at if known is not None and same else joined}
 
 
 def checked(entry: type[SomeEntry], **values: Any) -> SomeEntry:
@@ -131,7 +179,7 @@ def _pricing(source: LegacyDatabase, report: Report, partners: Collection[UUID])
         yield row
 
 
-def _networks(source: LegacyDatabase, report: Report, partners: Collection[UUID]) -> Iterator[Columns]:
+def _networks(rows: Sequence[Row], report: Report, partners: Collection[UUID]) -> Iterator[Columns]:
     def convert(row: Row, report: Report) -> Columns:
         return {
             "network_id": an_id(row, "network_id"),
@@ -141,11 +189,11 @@ def _networks(source: LegacyDatabase, report: Report, partners: Collection[UUID]
         } | _made(row)
 
     yield from _named_once(report, "networks", "network_id", list(
-        _converted(report, "networks", "network_id", source.rows("networks"), convert)))  # fmt: skip
+        _converted(report, "networks", "network_id", rows, convert)))  # fmt: skip
 
 
 def _orgs(
-    source: LegacyDatabase, report: Report, partners: Collection[UUID], networks: dict[UUID, UUID]
+    rows: Sequence[Row], report: Report, partners: Collection[UUID], networks: dict[UUID, UUID]
 ) -> Iterator[Columns]:
     def convert(row: Row, report: Report) -> Columns:
         org_id, partner_id = an_id(row, "org_id"), _partner_of(row, partners)
@@ -160,13 +208,13 @@ def _orgs(
             "partner_id": partner_id,
             "network_id": network_id,
             "name": entry.name,
-            "is_free_tier": bool(row["is_free_tier"]),
+            "is_free_tier": flag(row, "is_free_tier") or False,
             "spend_limit": limit,
             "deleted_at": moment(row, "deleted_at"),
         } | _made(row)
 
     yield from _named_once(report, "orgs", "org_id", list(
-        _converted(report, "orgs", "org_id", source.rows("orgs"), convert)))  # fmt: skip
+        _converted(report, "orgs", "org_id", rows, convert)))  # fmt: skip
 
 
 def _named_once(report: Report, table: str, key: str, rows: list[Columns]) -> Iterator[Columns]:
@@ -187,7 +235,7 @@ def _named_once(report: Report, table: str, key: str, rows: list[Columns]) -> It
 
 
 def _told_apart(report: Report, table: str, key: UUID, name: str) -> str:
-    other = f"{name} ({str(key)[:8]})"
+    other = told_apart(name, key)
     report.note(table, key, f"the name {name!r} is taken; it is called {other!r} here")
     return other
 
@@ -248,10 +296,10 @@ def _owned(source: LegacyDatabase, report: Report, name: str, owners: Collection
         try:
             groups[_owner_of(row)].append(row)
         except Refused as error:
-            report.skip(LISTS[name], "/".join(str(value) for value in list(row.values())[:3]), error.message)
+            report.skip(OURS[name], "/".join(str(value) for value in list(row.values())[:3]), error.message)
     for owner_id in groups.keys() - owners:
         rows = groups.pop(owner_id)
-        report.skip(LISTS[name], f"of {owner_id}", "that org or network is not taken over", rows=len(rows))
+        report.skip(OURS[name], f"of {owner_id}", "that org or network is not taken over", rows=len(rows))
     return dict(groups)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
 from visibility.errors import ItemError
+from visibility.legacy.report import Report
 
+TRUE_WORDS = ("t", "true", "y", "yes", "on", "1")  # as Postgres reads them, where they are whole
+FALSE_WORDS = ("f", "false", "n", "no", "off", "0")
 CENT_PARTS = Decimal("0.000001")  # numeric(14,6)
 MOST_MONEY = Decimal(10) ** 8
 LARGEST_COUNT = 2**31 - 1
+LONGEST_SHOWN = 80
 
 
 class Refused(ItemError):
@@ -35,19 +40,37 @@ def maybe_id(row: dict[str, Any], column: str) -> UUID | None:
     try:
         return UUID(str(value))
     except ValueError:
-        raise Refused(f"its {column} {value!r} is no UUID") from None
+        raise Refused(f"its {column} {shortened(value)!r} is no UUID") from None
 
 
 def moment(row: dict[str, Any], column: str) -> datetime | None:
     """Return a point in time, UTC; one without a zone is UTC."""
-    value = row.get(column)
+    value = _written_out(row.get(column))
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if value is not None:
-        raise Refused(f"its {column} {value!r} is no point in time")
+        raise Refused(f"its {column} {shortened(value)!r} is no point in time")
     return None
+
+
+def _written_out(value: Any) -> Any:
+    """A point in time may stand there as a text."""
+    try:
+        return datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def flag(row: dict[str, Any], column: str) -> bool | None:
+    """Return true or false, also where it is written in words; raises Refused for a word that is neither."""
+    value = words(row, column)
+    if value is None:
+        return None
+    if value.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
+        raise Refused(f"its {column} {value!r} is neither true nor false")
+    return value.lower() in TRUE_WORDS
 
 
 def day(row: dict[str, Any]) -> date:
@@ -69,30 +92,46 @@ def money(row: dict[str, Any], column: str) -> Decimal | None:
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
-        raise Refused(f"its {column} {value!r} is no amount") from None
+        raise Refused(f"its {column} {shortened(value)!r} is no amount") from None
     if not amount.is_finite() or abs(amount) >= MOST_MONEY:
         raise Refused(f"its {column} {value} is no amount that can be stored")
     return amount.quantize(CENT_PARTS)
 
 
-def cost(row: dict[str, Any]) -> Decimal:
-    """Return what it cost, 0 when nobody knows; raises Refused below 0."""
-    amount = money(row, "cost_usd") or Decimal(0)
-    if amount < 0:
-        raise Refused(f"its cost {amount} USD is below 0")
-    return amount
+def cost(row: dict[str, Any], table: str, report: Report) -> Decimal:
+    """Return what it cost, 0 when nobody knows; what can be no cost is taken as 0, which is noted."""
+    try:
+        amount = money(row, "cost_usd") or Decimal(0)
+    except Refused as error:
+        reason = error.message
+    else:
+        reason = f"its cost {amount} USD is below 0"
+        if amount >= 0:
+            return amount
+    report.note(table, next(iter(row.values())), f"{reason}; it is taken as 0")
+    return Decimal(0)
+
+
+def number(value: object) -> float:
+    """Return a number, NaN for what is none."""
+    return float(value) if isinstance(value, int | float | Decimal) else math.nan
 
 
 def count(row: dict[str, Any], column: str) -> int | None:
     """Return a count from 0, None where there is none or it makes no sense."""
-    value = row.get(column)
-    return int(value) if isinstance(value, int | float | Decimal) and 0 <= value <= LARGEST_COUNT else None
+    value = number(row.get(column))
+    return int(value) if 0 <= value <= LARGEST_COUNT else None
 
 
 def words(row: dict[str, Any], column: str) -> str | None:
     """Return a text without blanks around it, None for a blank one."""
     value = row.get(column)
     return str(value).strip() or None if value is not None else None
+
+
+def shortened(value: object, longest: int = LONGEST_SHOWN) -> str:
+    """Return a text as it is shown in a sentence."""
+    return text if len(text := str(value)) <= longest else f"{text[:longest]}…"
 
 
 def tags(row: dict[str, Any]) -> list[str]:
@@ -108,27 +147,3 @@ def _split(value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return value.split(",")
-
-
-def repaired(text: str) -> str:
-    """Return a text that was UTF-8 read in another coding as it was meant (`CafÃ©` → `Café`); any other as it is."""
-    if text.isascii():
-        return text
-    for read_wrongly in (_as_windows, _as_macintosh):
-        try:
-            return read_wrongly(text).decode("utf-8")
-        except (UnicodeEncodeError, UnicodeDecodeError):
-            continue
-    return text
-
-
-def _as_windows(text: str) -> bytes:
-    """Five bytes have no character in this coding; programs take them as they are."""
-    return b"".join(
-        character.encode("latin-1") if "\x80" <= character <= "\x9f" else character.encode("cp1252")
-        for character in text
-    )
-
-
-def _as_macintosh(text: str) -> bytes:
-    return text.encode("mac_roman")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, insert, inspect, select, update
+from sqlalchemy import ColumnElement, Text, cast, delete, insert, inspect, select, update
 from sqlalchemy.orm import Session
 
 from visibility.legacy.report import Report
@@ -24,17 +24,32 @@ def put(
     counts, key = report.counts(table.__tablename__), _key(table)
     stored = _stored(session, table, [row[key] for row in rows])
     missing = [row for row in rows if row[key] not in stored]
-    _insert(session, table, missing)
-    counts.created += len(missing)
+    altered = {}
     for row in rows:
-        known = stored.get(row[key])
-        if known is None:
-            continue
-        altered = {name: value for name, value in row.items() if name not in only_new and known[name] != value}
-        if altered:
-            session.execute(update(table).where(getattr(table, key) == row[key]).values(altered))
-        counts.updated += bool(altered)
-        counts.unchanged += not altered
+        if (known := stored.get(row[key])) is not None:
+            altered[row[key]] = {
+                name: value for name, value in row.items() if name not in only_new and known[name] != value
+            }
+    _free_names(session, table, [row_id for row_id, values in altered.items() if "name" in values])
+    _insert(session, table, missing)
+    for row_id, values in altered.items():
+        if values:
+            session.execute(update(table).where(getattr(table, key) == row_id).values(values))
+    counts.created += len(missing)
+    counts.updated += sum(map(bool, altered.values()))
+    counts.unchanged += sum(not values for values in altered.values())
+
+
+def told_apart(name: str, key: UUID) -> str:
+    """Return another name for what has one that is taken."""
+    return f"{name} ({str(key)[:8]})"
+
+
+def _free_names(session: Session, table: type[Base], keys: Sequence[UUID]) -> None:
+    """Two may swap their names, and a name is unique at every moment."""
+    column = getattr(table, _key(table))
+    for part in _parts(keys):
+        session.execute(update(table).where(column.in_(part)).values(name=cast(column, Text)))
 
 
 def add(session: Session, table: type[Base], rows: Sequence[Columns], report: Report) -> set[UUID]:

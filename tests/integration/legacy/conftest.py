@@ -7,10 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from click.testing import Result
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
 from tests.support.legacy import SCHEMA, writing
-from visibility.legacy.history import Days
+from visibility.legacy.__main__ import app
+from visibility.legacy.history_reading import Days
 from visibility.legacy.importing import Choices, import_legacy
 from visibility.legacy.mapping import read_mapping
 from visibility.legacy.report import Report
@@ -40,6 +44,34 @@ def take_over(database: Database, legacy_url: str) -> Callable[..., Report]:
             return import_legacy(database, source, given, progress)
 
     return run
+
+
+@pytest.fixture
+def cli(legacy_url: str, database_url: str) -> Callable[..., Result]:
+    """Run a command on both databases."""
+
+    def run(name: str, *options: str) -> Result:
+        urls = ["--legacy-url", legacy_url, "--database-url", database_url]
+        return CliRunner().invoke(app, [name, *(urls if name != "give-back" else urls[2:]), *options])
+
+    return run
+
+
+@pytest.fixture
+def here(database: Database) -> Callable[..., list[tuple[Any, ...]]]:
+    """Query ours."""
+
+    def run(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with database.transaction() as session:
+            return [tuple(row) for row in session.execute(text(statement), parameters)]
+
+    return run
+
+
+@pytest.fixture
+def yesterday(day: date) -> date:
+    """A day of whose batches the old system may still be at work."""
+    return day + timedelta(days=1)
 
 
 @pytest.fixture

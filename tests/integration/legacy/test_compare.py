@@ -162,3 +162,38 @@ def test_the_command_prints_writes_and_leaves_with_its_verdict(both, database_ur
     assert other.exit_code == 1
     assert [row["beyond"] for row in json.loads(other.stdout)] == ["", "cost", "cost"]
     assert CliRunner().invoke(app, [*call, "--cost", "1"]).exit_code == 0
+
+
+def test_what_has_one_id_is_compared_once(both, database, day):
+    with writing(both) as legacy:
+        for table in ("org_evaluation_batches", "question_runs", "org_evals", "partner_usage_ledger"):
+            legacy.run(f"INSERT INTO {table} SELECT * FROM {table}")
+    assert {difference.verdict for difference in compared(database, both, day)} == {"equal"}
+
+
+def test_odd_values_are_compared_as_they_are_imported(both, database, day):
+    with writing(both) as legacy:
+        legacy.run("ALTER TABLE org_evals ALTER is_mention_verified TYPE text")
+        legacy.run("UPDATE org_evals SET is_mention_verified = 'Yes' WHERE is_mention_verified = 'true'")
+        legacy.run("UPDATE org_evals SET is_mention_verified = '0', mention_text = 'x' WHERE mention_text IS NULL")
+        legacy.run("UPDATE question_runs SET total_cost = 'NaN'")
+        legacy.run("UPDATE partner_usage_ledger SET amount = 'NaN'")
+    org = compared(database, both, day, orgs=frozenset({ORG}))[0]
+    assert (org.old.mentions, org.old.cost, org.old.charged) == (1, Decimal("0.004"), 0)
+
+
+def test_a_comparison_of_nothing_is_refused(both, cli, tmp_path, day):
+    for options, sentence in (
+        (["--since", "2020-01-01", "--until", "2020-01-02"], "error: Neither system has anything from 2020-01-01"),
+        (["--since", "2020-01-02", "--until", "2020-01-01"], "error: --since 2020-01-02 is after --until 2020-01-01."),
+        (["--since", str(day), "--csv", str(tmp_path / "no" / "x.csv")], "x.csv cannot be written: No such file"),
+    ):
+        refused = cli("compare", *options)
+        assert refused.exit_code == 2 and sentence in refused.stderr
+
+
+def test_a_table_that_the_old_system_does_not_have_hinders_no_comparison(both, database_url, day, tmp_path, cli):
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("network_batches: null\nnetwork_evaluations: null\n")
+    told = cli("compare", "--since", str(day), "--until", str(day), "--mapping", str(mapping), "--json")
+    assert [row["verdict"] for row in json.loads(told.stdout)] == ["only new", "only new", "equal"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
-from tests.support.legacy import ORG, PARTNER, writing
+from tests.support.legacy import ORG, OTHER, PARTNER, writing
 from visibility.billing.refunds import refund
 from visibility.billing.top_ups import top_up
 from visibility.legacy.__main__ import app
@@ -161,9 +162,11 @@ def test_a_partner_that_returns_to_the_old_system_takes_its_money_with_it(
         top_up(session, "PARTNER", PARTNER, Decimal(3))
         refund(session, run_id, ORG, reason="a wrong answer")
     call = ["give-back", "--partner", str(PARTNER), "--database-url", database_url]
-    assert CliRunner().invoke(app, [*call, "--dry-run"]).stdout == f"{PAYER}: add 3.050000 USD in the old system\n"
-    assert CliRunner().invoke(app, call).stdout == f"{PAYER}: add 3.050000 USD in the old system\n"
-    assert CliRunner().invoke(app, call).stdout == ""
+    told = f"{PAYER}: add 3.050000 USD in the old system\n"
+    assert CliRunner().invoke(app, [*call, "--dry-run"]).stdout == f"{told}Dry run: nothing was changed.\n"
+    done = CliRunner().invoke(app, call).stdout
+    assert done.startswith(told) and "stand in credit_top_ups" in done
+    assert CliRunner().invoke(app, call).stdout == "Nothing has moved here.\n"
     with writing(legacy_url) as legacy:
         legacy.run("UPDATE partners SET balance = 13.05 - 0.55")  # and 0.55 are charged there
     take_over()
@@ -171,3 +174,97 @@ def test_a_partner_that_returns_to_the_old_system_takes_its_money_with_it(
         assert balance(session) == Decimal("12.5")
         assert list(unexplained(session, [PAYER])) == []
     assert CliRunner().invoke(app, [*call[:2], str(uuid4()), *call[3:]]).exit_code == 2
+
+
+def test_amounts_are_told_only_when_all_of_them_are_given_back(legacy_url, take_over, database, cli, day):
+    with writing(legacy_url) as legacy:
+        legacy.tenants(balance=10)
+        legacy.answers(ORG, day)
+    take_over()
+    with database.transaction() as session:
+        top_up(session, "PARTNER", PARTNER, Decimal(3))
+        top_up(session, "ORG", ORG, Decimal(5))
+        session.execute(
+            text(
+                "INSERT INTO credit_holds (batch_id, org_id, payer_type, payer_id, amount, quoted_price, expires_at)"
+                " SELECT batch_id, org_id, 'ORG', org_id, 1, 0.05, now() + interval '1 day' FROM evaluation_batches"
+            )
+        )
+    refused = cli("give-back", "--partner", str(PARTNER))
+    assert refused.exit_code == 2 and refused.stdout == ""
+    with database.transaction() as session:
+        assert balance(session) == 13
+
+
+def entries(here):
+    return here("SELECT kind, amount FROM partner_usage_ledger ORDER BY kind, amount")
+
+
+def test_what_is_charged_in_the_old_system_after_the_first_import_is_charged_here(
+    legacy_url, take_over, database, here, day
+):
+    with writing(legacy_url) as legacy:
+        legacy.tenants(balance=80)
+        run_ids = legacy.answers(ORG, day)
+        legacy.run("DELETE FROM partner_usage_ledger")
+    take_over()
+    assert entries(here) == [("charge", 0), ("charge", 0)]
+    with writing(legacy_url) as legacy:
+        for run_id in run_ids:
+            legacy.charge(run_id, ORG, day)
+        legacy.run("UPDATE partners SET balance = balance - 0.1")
+    take_over()
+    assert entries(here) == [("charge", Decimal("-0.05"))] * 2
+    with database.transaction() as session:
+        assert balance(session) == Decimal("79.9")
+        assert list(unexplained(session, [PAYER])) == []
+    assert take_over().changes == 0
+
+
+def test_a_ledger_that_is_archived_there_stays_here(legacy_url, take_over, here, day):
+    with writing(legacy_url) as legacy:
+        legacy.tenants()
+        legacy.answers(ORG, day)
+    take_over()
+    with writing(legacy_url) as legacy:
+        legacy.run("DELETE FROM partner_usage_ledger")
+    report = take_over()
+    assert (report.failures, report.changes, entries(here)) == ([], 0, [("charge", Decimal("-0.05"))] * 2)
+
+
+def test_charges_of_an_org_that_moved_to_another_partner_stay_with_the_first(legacy_url, take_over, here, day):
+    with writing(legacy_url) as legacy:
+        legacy.tenants()
+        legacy.answers(ORG, day)
+    take_over()
+    with writing(legacy_url) as legacy:
+        legacy.add("partners", partner_id=OTHER, name="Second", balance=5)
+        legacy.run("UPDATE orgs SET partner_id = :other WHERE org_id = :org", other=OTHER, org=ORG)
+    report = take_over()
+    assert (report.failures, report.sum_of("skipped")) == ([], 0)
+    assert here("SELECT DISTINCT payer_id FROM partner_usage_ledger") == [(PARTNER,)]
+    assert here("SELECT partner_id FROM orgs WHERE org_id = :org", org=ORG) == [(OTHER,)]
+    assert take_over().changes == 0
+
+
+def test_a_refund_is_known_by_its_sign_where_no_kind_says_it(legacy_url, take_over, here, cli, day):
+    with writing(legacy_url) as legacy:
+        legacy.tenants()
+        run_id, _ = legacy.answers(ORG, day)
+        legacy.run("UPDATE partner_usage_ledger SET amount = -amount")
+        legacy.charge(run_id, ORG, day, price="0.02", name="back")
+        legacy.run("UPDATE partner_usage_ledger SET created_at = created_at + interval '1 hour' WHERE amount > 0")
+    take_over()
+    assert entries(here) == [("charge", Decimal("-0.05"))] * 2 + [("refund", Decimal("0.02"))]
+    told = cli("compare", "--since", str(day), "--until", str(day), "--json")
+    assert json.loads(told.stdout)[0]["charged_old"] == "0.080000"
+
+
+def test_a_negative_balance_of_the_old_system_is_in_the_last_line(legacy_url, cli):
+    with writing(legacy_url) as legacy:
+        legacy.tenants(balance=10)
+    assert cli("import").exit_code == 0
+    with writing(legacy_url) as legacy:
+        legacy.run("UPDATE partners SET balance = -2")
+    last = cli("import").stdout.splitlines()[-1]
+    assert last.startswith("Nothing changed. ") and f"The balance of {PAYER} is not the old one: it is -2.0" in last
