@@ -124,10 +124,10 @@ def lease_files() -> Iterator[Path]:
 
 async def test_a_limit_that_does_not_exist_is_named_with_the_way_out(prefect: str) -> None:
     limits = GlobalLimits(ProcessLimits(BrightDataSettings()), running_jobs="nowhere", submissions="nowhere")
-    with pytest.raises(ConfigurationError, match=r"nowhere.*python -m deployments\.limits"):
+    with pytest.raises(ConfigurationError, match=r"nowhere.*python -m deployments\.bootstrap"):
         async with limits.running_job(ENGINE):
             pass
-    with pytest.raises(ConfigurationError, match=r"nowhere.*python -m deployments\.limits"):
+    with pytest.raises(ConfigurationError, match=r"nowhere.*python -m deployments\.bootstrap"):
         await limits.submission(ENGINE)
 
 

@@ -43,6 +43,7 @@ from visibility.store import embedded
 from visibility.store.database import Database
 
 DEPLOYMENT = "org-evaluation/org-evaluation"
+DEPLOYMENTS_ON_A_PAGE = 10
 ORG = """
 partner: {name: Beacon Agency}
 orgs:
@@ -197,7 +198,11 @@ class Operator:
                 "coverage 100% (2 of 2 answers)",
                 "mention rate",
             },
-            "deployments": {*(str(one["name"]) for one in deployments), "At 02:00 AM every day", "Every minute"},
+            "deployments": {
+                *sorted(str(one["name"]) for one in deployments)[:DEPLOYMENTS_ON_A_PAGE],
+                "At 02:00 AM every day",
+                "Every minute",
+            },
             "blocks/catalog": {f"{one._block_type_name} {one.get_description()}" for one in TYPES},
         }
         url = self.up.url("prefect-server")
