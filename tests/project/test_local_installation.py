@@ -25,6 +25,7 @@ from deployments.local.environment import child_environment
 from deployments.local.network import free_port
 from deployments.local.prefect_server import TUNED_SETTINGS
 from deployments.local.processes import Recorded, is_alive, recorded, running, start, stop
+from deployments.local.worker import SIMULATED, ensure_worker
 from visibility.errors import ConfigurationError
 from visibility.store import embedded
 
@@ -73,6 +74,17 @@ def test_a_stopped_process_is_gone_and_forgotten(data_folder: Path):
     assert stop(data_folder, record)
     assert not is_alive(record)
     assert recorded(data_folder) == []
+
+
+def test_a_worker_with_other_vendors_is_refused_so_that_nobody_pays_by_mistake(data_folder: Path):
+    record = start(
+        data_folder, "worker", ["http.server", "0"], environment=dict(os.environ), options={"vendors": SIMULATED}
+    )  # fmt: skip
+    said: list[str] = []
+    found = ensure_worker(data_folder, "http://127.0.0.1:9/api", {}, sandbox=True, say=said.append)
+    assert (found, said) == (record, [])
+    with pytest.raises(ConfigurationError, match=r"A worker with SIMULATED vendors already runs; `make down` stops it"):
+        ensure_worker(data_folder, "http://127.0.0.1:9/api", {}, sandbox=False, say=said.append)
 
 
 def test_a_process_that_got_the_recorded_pid_later_is_left_alone(data_folder: Path):

@@ -49,5 +49,5 @@ async def test_two_collectors_with_one_limiter_keep_to_it_together(narrow_shop: 
 
 
 async def test_without_the_limit_the_vendor_would_refuse(narrow_shop: Shop) -> None:
-    await ask(narrow_shop, batches=1, max_running_jobs=2)
+    await ask(narrow_shop, batches=3, max_running_jobs=2)
     assert refusals(narrow_shop.sandbox) > 0
