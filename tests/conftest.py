@@ -38,9 +38,10 @@ refuse_network(NETWORK_LOG, os.environ.get(SERVER_URL))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each xdist worker begin with files that take minutes: whoever begins one last, everybody waits for.
+    """Let half of the xdist workers begin with files that take minutes: whoever begins one last, everybody waits for.
 
-    A worker gets one of as many equal parts of the list at first, and takes from the end of another's later.
+    A worker gets one of as many equal parts of the list at first, and takes from the end of another's later. Half of
+    them, because these files start servers and workers of their own: more at a time run into their time-outs.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = {item.path: 0.0 for item in items if item.get_closest_marker("slow")}
@@ -49,9 +50,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             long[item.path] = max(long[item.path], float(marker.args[0]))
     files = sorted(long, key=lambda path: (-long[path], str(path)))
     rest = [item for item in items if item.path not in long]
-    size, parts = len(items) // workers, []
+    size, holders, parts = len(items) // workers, max(1, workers // 2), []
     for worker in range(workers):
-        mine = [item for path in files[worker::workers] for item in items if item.path == path]
+        mine = [
+            item for path in (files[worker::holders] if worker < holders else ()) for item in items if item.path == path
+        ]
         short = len(rest) if worker == workers - 1 else max(size - len(mine), 0)
         parts += [*mine, *rest[:short]]
         rest = rest[short:]
