@@ -37,30 +37,6 @@ NETWORK_LOG = Path(os.environ[RUN_FOLDER]) / "network-attempts.log"
 refuse_network(NETWORK_LOG, os.environ.get(SERVER_URL))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let half of the xdist workers begin with files that take minutes: whoever begins one last, everybody waits for.
-
-    A worker gets one of as many equal parts of the list at first, and takes from the end of another's later. Half of
-    them, because these files start servers and workers of their own: more at a time run into their time-outs.
-    """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    long = {item.path: 0.0 for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        if item.path in long and (marker := item.get_closest_marker("timeout")):
-            long[item.path] = max(long[item.path], float(marker.args[0]))
-    files = sorted(long, key=lambda path: (-long[path], str(path)))
-    rest = [item for item in items if item.path not in long]
-    size, holders, parts = len(items) // workers, max(1, workers // 2), []
-    for worker in range(workers):
-        mine = [
-            item for path in (files[worker::holders] if worker < holders else ()) for item in items if item.path == path
-        ]
-        short = len(rest) if worker == workers - 1 else max(size - len(mine), 0)
-        parts += [*mine, *rest[:short]]
-        rest = rest[short:]
-    items[:] = parts
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run in which any process tried to leave this machine has failed, whatever its tests say."""
     if not IS_WORKER and network_attempts(NETWORK_LOG):

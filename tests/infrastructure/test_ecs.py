@@ -61,7 +61,7 @@ class Told:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900 if WHOLE else 300)
+@pytest.mark.timeout(900 if WHOLE else 600)
 def test_a_production_on_ecs_loses_and_buys_nothing_twice_whatever_becomes_of_its_tasks(
     database_template: tuple[URL, str], tmp_path: Path
 ) -> None:
