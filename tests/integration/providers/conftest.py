@@ -26,7 +26,7 @@ FAST: dict[str, Any] = {
     "poll_seconds": 0.02,
     "deadline_seconds": 8,
     "linger_seconds": 0,
-    "request_timeout_seconds": 0.4,
+    "request_timeout_seconds": 1.2,
     "rate_limit_backoff_seconds": 0.005,
     "adoption_grace_seconds": 0.1,
     "submit_timeout_seconds": 4,

@@ -33,7 +33,7 @@ INPUT = {"url": "https://chatgpt.com/", "prompt": "A secret question?", "country
 
 
 def settings(sandbox: RunningSandbox, **changes: object) -> BrightDataSettings:
-    base = {"base_url": f"{sandbox.url}/datasets/v3/", "api_key": SecretStr(KEY), "request_timeout_seconds": 0.4}
+    base = {"base_url": f"{sandbox.url}/datasets/v3/", "api_key": SecretStr(KEY), "request_timeout_seconds": 1.2}
     return BrightDataSettings(**{**base, **changes})  # type: ignore[arg-type]
 
 
