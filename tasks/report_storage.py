@@ -10,7 +10,7 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from blocks.aws import is_from_aws, reports_bucket
+from blocks.aws import WITHOUT_CREDENTIALS, is_from_aws, reports_bucket
 from visibility.errors import ConfigurationError, RetryableError, VisibilityError
 from visibility.report.folders import PAGE, check_writable, move_into_place
 from visibility.report.summary import Stored
@@ -25,7 +25,6 @@ CONTENT_TYPES = {
 }
 REPORTS = "reports"
 REFUSED = ("AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
-WITHOUT_CREDENTIALS = ("NoCredentials", "PartialCredentials", "CredentialRetrieval", "NoRegion", "ProfileNotFound")
 
 
 @dataclass(frozen=True, slots=True)
