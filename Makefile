@@ -17,6 +17,9 @@ ifdef PIP_NO_INDEX
 export UV_OFFLINE ?= 1
 endif
 
+# what is compiled once need not be compiled again by every process
+unexport PYTHONDONTWRITEBYTECODE
+
 CHAOS := kill.py faults.py network_kill.py network_faults.py evaluate_orgs.py
 
 .DEFAULT_GOAL := help
@@ -86,6 +89,6 @@ lock: .venv/uv/bin/uv ## Resolve again after a change of pyproject.toml
 	@touch $@
 
 .venv/ready: pyproject.toml requirements.lock | .venv/uv/bin/uv
-	@$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) $(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -60,13 +60,6 @@ def impatient(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def sandbox_url() -> Iterator[str]:
-    """Simulated vendors with latencies 150 times shorter than real ones."""
-    with serve_in_thread(time_scale=150) as running:
-        yield running.url
-
-
-@pytest.fixture
 def settings(database_url: str, sandbox: RunningSandbox) -> Settings:
     """Settings that point every vendor at the sandbox; waits are short, as the sandbox does not wait."""
     return Settings(database_url=database_url, lease_seconds=30).for_sandbox(sandbox.url, time_scale=200)

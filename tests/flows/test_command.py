@@ -29,6 +29,7 @@ from tests.support.command import (
     simulated_command,
     subprocess_environment,
 )
+from tests.support.waiting import PATIENCE, eventually
 from visibility.store.database import Database
 
 NORTHWIND = REPOSITORY / "examples" / "northwind-heating.yaml"
@@ -297,7 +298,7 @@ def test_help_is_there_in_a_moment_and_imports_no_prefect(module: str, options: 
     command = [sys.executable, "-X", "importtime", "-m", f"flows.{module}", "--help"]
     began = time.monotonic()
     ended = subprocess.run(
-        command, cwd=REPOSITORY, env=subprocess_environment(), capture_output=True, text=True, timeout=30
+        command, cwd=REPOSITORY, env=subprocess_environment(), capture_output=True, text=True, timeout=PATIENCE
     )
     assert ended.returncode == 0 and time.monotonic() - began < 10  # 0.3 s on an idle machine
     assert [option for option in (*options, "--sandbox", "--json") if option not in ended.stdout] == []
@@ -308,43 +309,39 @@ def test_help_is_there_in_a_moment_and_imports_no_prefect(module: str, options: 
 def test_without_keys_the_real_command_answers_quickly_and_starts_nothing(tmp_path: Path) -> None:
     environment = subprocess_environment(VISIBILITY_DATA_FOLDER=str(tmp_path / "data"))
     command = [sys.executable, "-m", "flows.org_evaluation", "--org-file", str(NORTHWIND)]
-    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert_refused(Ended(ended.returncode, ended.stdout, ended.stderr), "BRIGHTDATA_API_KEY", "--sandbox")
     assert len(ended.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 
 
 def test_after_ctrl_c_the_same_command_continues(
-    database: Database, database_url: str, prefect_api: str, sandbox_url: str, tmp_path: Path
+    database: Database, database_url: str, prefect_api: str, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
+    sandbox.set_faults(script=[{"on": "trigger", "nth": 1, "times": 10**6, "fault": "job_never_ready"}])
     environment = subprocess_environment(
-        DATABASE_URL=database_url, PREFECT_API_URL=prefect_api, SANDBOX_URL=sandbox_url,
+        DATABASE_URL=database_url, PREFECT_API_URL=prefect_api, SANDBOX_URL=sandbox.url,
         PREFECT_LOCAL_STORAGE_PATH=str(tmp_path / "results"),
     )  # fmt: skip
     command = [sys.executable, "-m", "flows.org_evaluation", "--org-file", str(NORTHWIND), "--sandbox",
                "--time-scale", "60", "--run-date", DAY, "--json"]  # fmt: skip
     options: dict[str, Any] = {"cwd": REPOSITORY, "env": environment, "text": True}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-    wait_for(lambda: rows(database)["provider_jobs"] > 0, process)
+    eventually(lambda: rows(database)["provider_jobs"] > 0 or process.poll() is not None)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and output == ""
     assert errors.splitlines()[-1].startswith("Stopped.") and "Traceback" not in errors and "ERROR" not in errors
     with database.transaction() as session:
         status, owner = session.execute(text("SELECT status, lease_owner FROM evaluation_batches")).one()
     assert (status, owner) == ("failed", None)
 
-    again = subprocess.run(command, capture_output=True, timeout=60, **options)
+    sandbox.set_faults()
+    for job in sandbox.state.jobs.by_id.values():
+        job.faults = frozenset()
+    again = subprocess.run(command, capture_output=True, timeout=PATIENCE, **options)
     result = json.loads(again.stdout)
     assert (again.returncode, result["status"], result["answered"], result["charges"]) == (0, "completed", 60, 60)
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_taken_port_is_told_in_one_sentence_by_the_sandbox() -> None:
@@ -353,7 +350,7 @@ def test_a_taken_port_is_told_in_one_sentence_by_the_sandbox() -> None:
         taken.listen()
         command = [sys.executable, "-m", "sandbox", "--port", str(taken.getsockname()[1])]
         ended = subprocess.run(
-            command, cwd=REPOSITORY, env=subprocess_environment(), capture_output=True, text=True, timeout=30
+            command, cwd=REPOSITORY, env=subprocess_environment(), capture_output=True, text=True, timeout=PATIENCE
         )
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1

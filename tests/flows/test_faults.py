@@ -14,6 +14,7 @@ from sandbox.faults import FAULTS
 from sandbox.server import RunningSandbox
 from tasks import resources
 from tests.support.seed import QUESTIONS, seed_org
+from tests.support.waiting import PATIENCE
 from visibility.errors import BatchFailed
 from visibility.settings import Settings
 from visibility.store.database import Database
@@ -32,7 +33,7 @@ ERROR_WORDS = ("error_code", "crawl_error", "Traceback", "insufficient_quota", "
 async def evaluate(settings: Settings, database: Database) -> OrgEvaluationSummary:
     with database.transaction() as session:
         org_id = seed_org(session, questions=QUESTIONS[:4], locations=[("US", None, None)], websites=WEBSITES)
-    async with asyncio.timeout(60), resources.opened(settings):
+    async with asyncio.timeout(PATIENCE), resources.opened(settings):
         return await org_evaluation(org_id, run_date=DAY)
 
 
@@ -61,7 +62,7 @@ async def test_a_batch_with_a_frequent_fault_ends_and_a_quiet_rerun_completes_it
 
 
 async def rerun(settings: Settings, first: OrgEvaluationSummary) -> OrgEvaluationSummary:
-    async with asyncio.timeout(60), resources.opened(settings):
+    async with asyncio.timeout(PATIENCE), resources.opened(settings):
         try:
             return await org_evaluation(first.org_id, run_date=DAY)
         except BatchFailed as error:

@@ -24,6 +24,7 @@ from tasks import resources
 from tests.support.end_state import end_state, rows, undisturbed
 from tests.support.flow_process import exit_codes, kill_at, start_flow
 from tests.support.seed import QUESTIONS, seed_org
+from tests.support.waiting import PATIENCE
 from visibility.settings import Settings
 from visibility.store.database import Database
 from visibility.summary import OrgEvaluationSummary
@@ -114,9 +115,9 @@ async def test_the_killed_command_run_again_shows_the_whole_result(installation:
     while process.poll() is None and sum(installation.rows()) < 20:
         time.sleep(0.01)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     finished = await asyncio.to_thread(
-        subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+        subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert json.loads(finished.stdout)["evaluated"] == 60

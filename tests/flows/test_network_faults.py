@@ -21,6 +21,7 @@ from tests.support.broken_statements import break_statement, repair_statement
 from tests.support.end_state import CHARGES, EVALUATIONS, LEASES, end_state, execute, rows, undisturbed, value
 from tests.support.league import DAY, MEMBERS, QUESTIONS, League, ask_only, seed_league
 from tests.support.slack import alerts
+from tests.support.waiting import PATIENCE
 from visibility.errors import BatchFailed
 from visibility.network_summary import NetworkOrgSummary, NetworkSummary
 from visibility.settings import Settings
@@ -51,13 +52,13 @@ def league(database: Database, sandbox: RunningSandbox) -> League:
 
 
 async def ask(settings: Settings, league: League) -> NetworkSummary:
-    async with asyncio.timeout(60), resources.opened(settings):
+    async with asyncio.timeout(PATIENCE), resources.opened(settings):
         return await network_questions(league.network_id, run_date=DAY)
 
 
 async def evaluate(settings: Settings, league: League) -> NetworkOrgSummary:
     """Evaluate the first member alone; what is failed comes back like what is completed."""
-    async with asyncio.timeout(60), resources.opened(settings):
+    async with asyncio.timeout(PATIENCE), resources.opened(settings):
         try:
             return await network_org_missing(league.members[MEMBERS[0]], since=DAY)
         except BatchFailed as error:

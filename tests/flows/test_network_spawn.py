@@ -25,6 +25,7 @@ from tests.support.end_state import books, execute, value
 from tests.support.league import DAY, join, seed_league
 from tests.support.pool import deploy_flow, pool_name, runs_of, serving, start_parent, worker_environment
 from tests.support.slack import alerts
+from tests.support.waiting import PATIENCE
 from visibility.domain import Spawn
 from visibility.errors import BatchFailed
 from visibility.network_summary import NetworkSummary
@@ -66,7 +67,7 @@ async def ask(settings: Settings, network_id: UUID, spawn: Spawn = "deployment")
 
 async def until(found: Callable[[], Awaitable[list[FlowRun]]], number: int) -> list[FlowRun]:
     """Wait until there are so many flow runs."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while len(await found()) < number:  # noqa: ASYNC110 - Prefect tells nobody
             await asyncio.sleep(0.1)
     return await found()

@@ -37,6 +37,7 @@ from tests.support.end_state import books, execute, value
 from tests.support.pool import deploy_flow, pool_name, runs_of
 from tests.support.seed import QUESTIONS, seed_network, seed_org
 from tests.support.slack import alerts
+from tests.support.waiting import PATIENCE
 from visibility.errors import BatchFailed
 from visibility.night import NightSummary
 from visibility.settings import Settings
@@ -175,7 +176,7 @@ async def test_a_network_whose_run_on_the_pool_ended_badly_is_told_and_started_a
     for number in (1, 2):
         async with resources.opened(settings):
             parent = asyncio.create_task(daily_networks(MONDAY, "deployment", return_state=True))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while len(runs := await runs_of(deployment)) < number:  # noqa: ASYNC110 - Prefect tells nobody
                     await asyncio.sleep(0.1)
             await end(runs[-1])

@@ -17,6 +17,7 @@ from flows.org_evaluation import org_evaluation
 from sandbox.server import RunningSandbox
 from tasks import resources
 from tests.support.seed import QUESTIONS, seed_org
+from tests.support.waiting import PATIENCE
 from visibility.errors import BatchFailed, InsufficientCredits, InvalidInput
 from visibility.settings import Settings
 from visibility.store.database import Database
@@ -201,7 +202,7 @@ async def test_mixed_faults_end_with_coverage_and_nothing_bought_twice(
 ) -> None:
     names = [name for name in all_faults(sandbox) if name not in {"timeout", "quota_gone", "slow_body"}]
     sandbox.set_faults(dict.fromkeys(names, 0.05), seed=11)
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE):
         try:
             summary = await evaluate(settings, org_id)
         except BatchFailed:

@@ -25,6 +25,7 @@ from tests.support.flow_process import kill_at, start_flow
 from tests.support.league import DAY, MEMBERS, MODELS, QUESTIONS, League, ask_only, seed_league
 from tests.support.seed import seed_org, seed_partner
 from tests.support.slack import alerts
+from tests.support.waiting import eventually_beside
 from visibility.errors import BatchFailed
 from visibility.reconcile import ReconcileSummary
 from visibility.settings import Settings
@@ -43,15 +44,6 @@ async def reconciled(settings: Settings, *, dry_run: bool = False) -> ReconcileS
 async def evaluate(settings: Settings, org_id: UUID) -> OrgEvaluationSummary:
     async with resources.opened(settings):
         return await org_evaluation(org_id, run_date=DAY)
-
-
-async def until(database: Database, condition: str) -> None:
-    """Wait until a query returns true."""
-    async with asyncio.timeout(20):
-        while True:
-            if value(database, condition):
-                return
-            await asyncio.sleep(0.01)
 
 
 def whats(summary: ReconcileSummary) -> list[tuple[str, str]]:
@@ -213,7 +205,7 @@ async def test_a_settlement_that_failed_is_tried_until_it_holds(
     database: Database, slack: RunningSandbox, settings: Settings, org_id: UUID
 ) -> None:
     flow = asyncio.create_task(evaluate(settings, org_id))
-    await until(database, "SELECT count(*) = 1 FROM credit_holds")
+    await eventually_beside(lambda: value(database, "SELECT count(*) = 1 FROM credit_holds"), every=0.01)
     with database.transaction() as session:
         seed_partner(session, pricing={"margin_pct": 7})
     assert (await flow).status == "completed"
@@ -236,7 +228,7 @@ async def test_what_a_live_flow_works_on_is_left_alone(
 ) -> None:
     sandbox.set_faults(script=[{"on": "trigger", "nth": 1, "times": 3, "fault": "job_never_ready"}])
     flow = asyncio.create_task(evaluate(settings, org_id))
-    await until(database, "SELECT count(snapshot_id) = 3 FROM provider_jobs")
+    await eventually_beside(lambda: value(database, "SELECT count(snapshot_id) = 3 FROM provider_jobs"))
     await assert_silent(settings, slack)
     for job in sandbox.state.jobs.by_id.values():
         job.faults = frozenset()

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
@@ -34,6 +34,7 @@ from tests.support.end_state import value
 from tests.support.pool import REPOSITORY, deploy_flow, pool_name, prefect_command, worker_environment
 from tests.support.seed import QUESTIONS, seed_org
 from tests.support.slack import alerts, save_webhook
+from tests.support.waiting import eventually_beside
 from visibility.settings import Settings
 from visibility.store.database import Database
 
@@ -109,14 +110,6 @@ def _of(ids: list[str], content: dict[str, Any], block_id: UUID) -> AutomationCo
     return wanted
 
 
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.2)
-
-
 @pytest.mark.slow
 async def test_what_cannot_speak_for_itself_is_told_of_once_and_what_a_dead_run_left_is_finished(
     prefect: str, database: Database, database_url: str, vendors: RunningSandbox, tmp_path: Path,
@@ -148,7 +141,7 @@ async def test_what_cannot_speak_for_itself_is_told_of_once_and_what_a_dead_run_
         async with applied(client, slack_url, pool_id, killed, [late, *others]):
             environment = worker_environment(prefect, database_url, vendors.url, 12, tmp_path)
             with worker_of(pool, environment, tmp_path / "worker.log") as worker:
-                await until(lambda: bool(value(database, "SELECT count(*) > 0 FROM provider_jobs")))
+                await eventually_beside(lambda: bool(value(database, "SELECT count(*) > 0 FROM provider_jobs")))
                 await asyncio.sleep(1)  # the heartbeat is on its way
                 kill(worker)
             for run, *states in (
@@ -175,7 +168,7 @@ async def test_what_cannot_speak_for_itself_is_told_of_once_and_what_a_dead_run_
                 "Its heartbeats have stopped": killed,
                 f"No worker serves the work pool {pool}": pool,
             }
-            await until(lambda: any("Its heartbeats have stopped" in text for text in alerts(vendors)))
+            await eventually_beside(lambda: any("Its heartbeats have stopped" in text for text in alerts(vendors)))
             assert (await client.read_flow_run(killed)).state_name == "Crashed"
             assert (await client.read_flow_run(fine)).state_name == "Completed with problems"
     texts = alerts(vendors)

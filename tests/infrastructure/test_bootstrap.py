@@ -25,6 +25,7 @@ from deployments.bootstrap.automations import FOLDER, as_core, read_automations
 from deployments.local import ensure_prefect_server
 from deployments.local.processes import recorded, stop
 from tests.support.pool import REPOSITORY
+from tests.support.waiting import PATIENCE
 from visibility.errors import ConfigurationError
 
 TABLES = ("work_pool", "concurrency_limit_v2", "block_type", "block_schema", "block_document", "automation")
@@ -78,7 +79,7 @@ def in_a_process(folder: Path, *arguments: str, **environment: str) -> tuple[int
     """Run the command as a person does, in a folder without `.env`."""
     done = subprocess.run(
         [sys.executable, "-m", "deployments.bootstrap", *arguments], cwd=folder,
-        env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 

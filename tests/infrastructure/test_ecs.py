@@ -35,6 +35,7 @@ from tests.support.secrets import assert_nothing_secret
 from tests.support.seed import QUESTIONS, seed_org
 from tests.support.slack import alerts
 from tests.support.terraform.run import available
+from tests.support.waiting import eventually_beside
 from visibility.store.database import Database
 
 pytestmark = pytest.mark.skipif((why := available()) is not None, reason=str(why))
@@ -240,7 +241,7 @@ class Story:
         run = await self.start("org-evaluation/org-evaluation", job_variables, org_id=org_id)
 
         async def happen() -> None:
-            await self.until(lambda: bool(self.jobs(org_id)))
+            await eventually_beside(lambda: self.jobs(org_id))
             task = self.up.aws.task_of(run.id)
             assert task is not None
             done = act(task)
@@ -263,17 +264,13 @@ class Story:
                     return told
                 await asyncio.sleep(0.2)
 
-    async def until(self, happened: Callable[[], bool]) -> None:
-        async with asyncio.timeout(120):
-            while not await asyncio.to_thread(happened):  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.1)
-
     async def alerted(self, run: FlowRun) -> None:
         """Wait until people were told of a run."""
-        try:
-            await self.until(lambda: any(str(run.id) in alert for alert in alerts(self.up.vendors)))
-        except TimeoutError:
-            raise AssertionError(f"nobody was told of {run.id}: {alerts(self.up.vendors)}") from None
+
+        def told() -> bool:
+            return any(str(run.id) in alert for alert in alerts(self.up.vendors))
+
+        await eventually_beside(told, lambda: f"nobody was told of {run.id}: {alerts(self.up.vendors)}")
 
     async def children(self, run: FlowRun) -> list[FlowRun]:
         deployment = await self.client.read_deployment_by_name("evaluate-orgs/evaluate-orgs")

@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from deployments.local.processes import recorded, stop
 from tests.support.browser import chromium, missing_on
 from tests.support.end_state import execute, rows, value
 from tests.support.pool import REPOSITORY, prefect_command
+from tests.support.waiting import eventually
 from visibility.store import embedded
 from visibility.store.database import Database
 
@@ -217,7 +217,7 @@ class Operator:
         )
         run_id = self._id_in(said)
         submitted = "SELECT count(*) FROM provider_jobs WHERE status = 'submitted'"
-        self._until(lambda: value(self.database, submitted) == 1)
+        eventually(lambda: value(self.database, submitted) == 1)
         self.up.prefect("flow-run", "cancel", str(run_id))
         self._ends(run_id, StateType.CANCELLED)
         of_day = "SELECT status, error, lease_owner FROM evaluation_batches WHERE run_date = '2026-01-05'"
@@ -232,13 +232,13 @@ class Operator:
         return created.id
 
     def sees_the_run_of_the_schedule(self, deployment: str) -> None:
-        self._until(lambda: any(run.auto_scheduled for run in self._runs(deployment, StateType.COMPLETED)))
+        eventually(lambda: any(run.auto_scheduled for run in self._runs(deployment, StateType.COMPLETED)))
 
     def pauses_and_resumes(self, deployment: str, schedule_id: UUID) -> None:
         self.up.prefect("deployment", "schedule", "pause", deployment, str(schedule_id))
-        self._until(lambda: not self._runs(deployment, StateType.SCHEDULED))
+        eventually(lambda: not self._runs(deployment, StateType.SCHEDULED))
         self.up.prefect("deployment", "schedule", "resume", deployment, str(schedule_id))
-        self._until(lambda: bool(self._runs(deployment, StateType.SCHEDULED)))
+        eventually(lambda: bool(self._runs(deployment, StateType.SCHEDULED)))
         found = self.client.read_deployment_by_name(deployment)
         assert [one.active for one in found.schedules if one.id == schedule_id] == [True]
 
@@ -255,17 +255,11 @@ class Operator:
         return [run for run in runs if run.state_type is state]
 
     def _ends(self, run_id: UUID, state: StateType) -> None:
-        self._until(lambda: self._state(run_id) is state)
+        eventually(lambda: self._state(run_id) is state)
 
     def _state(self, run_id: UUID) -> Any:
         [run] = self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
         return run.state_type
-
-    def _until(self, happened: Callable[[], bool], seconds: float = 240) -> None:
-        deadline = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < deadline, f"not within {seconds} s"
-            time.sleep(0.3)
 
     @staticmethod
     def _id_in(said: str) -> UUID:

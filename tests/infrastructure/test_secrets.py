@@ -31,6 +31,7 @@ from tests.support.prefect_rows import rows_since, wait_for_last_event
 from tests.support.secrets import assert_nothing_secret
 from tests.support.seed import QUESTIONS, seed_org
 from tests.support.slack import save_webhook
+from tests.support.waiting import PATIENCE
 from visibility.settings import Settings
 from visibility.store.database import Database
 
@@ -147,7 +148,7 @@ class Deployed:
             run = await client.create_flow_run_from_deployment(
                 deployment.id, parameters={"org_id": str(org_id)}, job_variables=variables
             )
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while run.state is None or not run.state.is_final():
                     await asyncio.sleep(0.2)
                     run = await client.read_flow_run(run.id)

@@ -11,6 +11,7 @@ from importlib import import_module
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from tests.support.waiting import PATIENCE
 from visibility.errors import LeaseLost
 from visibility.settings import Settings
 
@@ -42,7 +43,7 @@ def kill_at(
     return f"{counted()}{ended}"
 
 
-def exit_codes(*processes: ForkServerProcess, within_seconds: float = 60) -> list[int | None]:
+def exit_codes(*processes: ForkServerProcess, within_seconds: float = PATIENCE) -> list[int | None]:
     """Wait for processes; return their exit codes, None for one that has not ended."""
     deadline = time.monotonic() + within_seconds
     for process in processes:

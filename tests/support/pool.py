@@ -23,6 +23,7 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.local import sandbox_environment
 from deployments.local.processes import WITH_DEFAULT_SIGNALS
+from tests.support.waiting import PATIENCE
 from visibility.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,7 +91,7 @@ def serving(pool: str, environment: dict[str, str], log_file: Path) -> Iterator[
         try:
             yield
             worker.send_signal(signal.SIGTERM)
-            worker.wait(timeout=30)
+            worker.wait(timeout=PATIENCE)
         finally:
             worker.kill()
             worker.wait()

@@ -26,6 +26,8 @@ from visibility.store import embedded
 from visibility.store.migrate import upgrade
 
 RUN_FOLDER_PREFIX = "visibility-tests-"
+MEMORY = Path("/dev/shm")  # where Linux keeps files in memory: a database is copied there in a quarter of the time
+MEMORY_BYTES = 4 * 1024**3  # a container may have next to none of it
 FAST_AND_FORGETFUL: Mapping[str, str] = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -34,6 +36,7 @@ FAST_AND_FORGETFUL: Mapping[str, str] = {
     "max_wal_senders": "0",
     "autovacuum": "off",
     "checkpoint_timeout": "1h",
+    "max_wal_size": "256MB",
     # not UTC on purpose: what depends on the server's time zone fails here and not at a customer's
     "timezone": "America/St_Johns",
 }
@@ -42,10 +45,14 @@ _numbers = count(1)
 
 def create_run_folder() -> Path:
     """Make this run's folder; its owner file says whose it is."""
-    folder = Path(tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX, dir=MEMORY if _has_memory() else None))
     folder.chmod(0o755)  # as root, Postgres runs as another user
     (folder / "owner.json").write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
     return folder
+
+
+def _has_memory() -> bool:
+    return os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
 
 
 def remove_run_folder(folder: Path, server_url: str | None) -> None:
@@ -61,7 +68,8 @@ def remove_run_folder(folder: Path, server_url: str | None) -> None:
 
 def remove_stale_run_folders() -> None:
     """Stop and remove the servers of runs that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_FOLDER_PREFIX}*"):
+    places = (Path(tempfile.gettempdir()), MEMORY)
+    for folder in (found for place in places for found in place.glob(f"{RUN_FOLDER_PREFIX}*")):
         try:
             owner = json.loads((folder / "owner.json").read_text())
             if psutil.Process(owner["pid"]).create_time() == owner["started"]:
@@ -96,7 +104,9 @@ def server(folder: Path, server_url: str | None) -> URL:
 def clone(base: URL, template: str | None) -> Iterator[str]:
     """The URL of a new database, a copy of the template (or empty); dropped on leaving."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    _execute(base, f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"')
+    own = os.environ.get("TEST_SERVER_URL") is None
+    strategy = "STRATEGY FILE_COPY" if own and MEMORY in Path(os.environ["TEST_RUN_FOLDER"]).parents else ""
+    _execute(base, f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}" {strategy}')
     try:
         yield base.set(database=name).render_as_string(hide_password=False)
     finally:

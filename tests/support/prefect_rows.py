@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import UUID
 
 import psycopg2
 
+from tests.support.waiting import eventually
 from visibility.store import embedded
 
 WRITTEN_AT = ("updated", "received", "created", "timestamp")  # the column that says when a row was written, by rank
@@ -45,14 +45,9 @@ def rows_since(started: datetime) -> dict[str, str]:
     return texts
 
 
-def wait_for_last_event(flow_run_id: UUID, seconds: float = 15) -> None:
+def wait_for_last_event(flow_run_id: UUID) -> None:
     """Wait until the event of the run's end is stored: events come a little after what they tell of."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if _count(ENDED, f"prefect.flow-run.{flow_run_id}"):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"no event of the end of {flow_run_id}")
+    eventually(lambda: _count(ENDED, f"prefect.flow-run.{flow_run_id}"))
 
 
 def _count(statement: str, *parameters: Any) -> int:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tests.support.legacy import ORG, writing
 from tests.support.seed import seed_org
+from tests.support.waiting import PATIENCE
 from visibility.errors import InvalidFile
 from visibility.legacy.__main__ import app
 from visibility.legacy.mapping import read_mapping
@@ -103,7 +104,9 @@ def test_a_wrong_mapping_file_is_one_sentence(tmp_path, content, complaint):
 def test_a_wrong_password_is_not_shown(database_url):
     command = [sys.executable, "-m", "visibility.legacy", "import", "--database-url", database_url, "--check"]
     url = "postgresql://someone:hunter2@127.0.0.1:1/old"
-    done = subprocess.run([*command, "--legacy-url", url], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(
+        [*command, "--legacy-url", url], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("error: Postgres cannot be reached") and "hunter2" not in done.stderr + done.stdout
 

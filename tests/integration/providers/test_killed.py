@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.providers.conftest import FAST, Shop
 from tests.support.mortality import ask_until_death
+from tests.support.waiting import PATIENCE
 from visibility.providers.brightdata.client import BrightDataClient
 from visibility.providers.brightdata.engines import engines, inputs_of
 from visibility.store import jobs, runs
@@ -78,7 +79,7 @@ def test_a_real_process_is_killed_at_random_steps(shop: Shop, database_url: str,
     for last in (chance.randint(4, 16), chance.randint(4, 30), chance.randint(10, 40), 0):
         command = [sys.executable, "-m", "tests.integration.providers.killed", database_url, json.dumps(settings)]
         started = time.monotonic()
-        ended = subprocess.run([*command, str(batch_id), str(last)], capture_output=True, text=True, timeout=60)
+        ended = subprocess.run([*command, str(batch_id), str(last)], capture_output=True, text=True, timeout=PATIENCE)
         assert ended.returncode in ((0, -signal.SIGKILL) if last else (0,)), ended.stderr
         assert time.monotonic() - started < 30
     shop.check_complete(batch_id)

@@ -26,6 +26,7 @@ from tests.support.aws.fake_ecs import WORKER_KEY, FakeEcs, serving_ecs
 from tests.support.aws.network import default_network, forget_everything
 from tests.support.pool import REPOSITORY
 from tests.support.terraform.run import apply, outputs_json
+from tests.support.waiting import PATIENCE
 from visibility.settings import Settings
 
 AUTH = "prefect:s3rver-auth-string"
@@ -104,7 +105,7 @@ class Production:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=PATIENCE)
             finally:
                 process.kill()
                 process.wait()
