@@ -20,7 +20,7 @@ endif
 # what is compiled once need not be compiled again by every process
 unexport PYTHONDONTWRITEBYTECODE
 
-CHAOS := kill.py faults.py network_kill.py network_faults.py evaluate_orgs.py
+CHAOS := deployment.py kill.py faults.py network_kill.py network_faults.py evaluate_orgs.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-network up down test chaos check fix image bench lock
@@ -43,7 +43,7 @@ down: .venv/ready ## Stop what was started; the data stays
 	@$(BIN)/python -m deployments.local down
 
 test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no key, no network)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about 40 minutes)
 	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) tests/integration/providers/test_killed.py tests/infrastructure/test_ecs.py $(ARGS)

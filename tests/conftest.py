@@ -37,6 +37,18 @@ NETWORK_LOG = Path(os.environ[RUN_FOLDER]) / "network-attempts.log"
 refuse_network(NETWORK_LOG, os.environ.get(SERVER_URL))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `make chaos` runs; begin with what takes longest, or all workers but one wait at the end."""
+    if "CHAOS_ROUNDS" not in os.environ:
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+    minutes = {item.path for item in items if item.get_closest_marker("timeout")}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in minutes, item.path not in slow))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run in which any process tried to leave this machine has failed, whatever its tests say."""
     if not IS_WORKER and network_attempts(NETWORK_LOG):

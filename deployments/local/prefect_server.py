@@ -55,9 +55,10 @@ def ensure_prefect_server(data_folder: Path, *, database_url: str | None = None,
         try:
             _wait_for(record, say)
         except ConfigurationError:
-            if not answers(_health_url(record)):
+            port = urlsplit(record.url or "").port
+            if free_port(port) == port:
                 raise
-            # another installation has taken the port between our look at it and our server's
+            # another process has taken the port between our look at it and our server's
             record = _start(data_folder, database_url, say)
             _wait_for(record, say)
     return f"{record.url}/api"

@@ -104,6 +104,7 @@ def test_two_processes_that_evaluate_one_org_at_once_share_one_batch(installatio
 
 
 @pytest.mark.slow
+@pytest.mark.long  # the flow is killed in every run of the suite, the command stopped with Ctrl-C
 async def test_the_killed_command_run_again_shows_the_whole_result(installation: Installation, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "flows.org_evaluation", "--org-id", str(installation.org_id), "--json",

@@ -83,7 +83,6 @@ def ends(summary: NetworkSummary) -> dict[str, tuple[str, str | None]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)  # four processes import everything, beside those of the other tests
 async def test_members_on_a_pool_are_started_once_whatever_becomes_of_their_parents(
     prefect: str, database: Database, database_url: str, settings: Settings, network_id: UUID, slack: RunningSandbox,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import psycopg2
 import pytest
 import yaml
@@ -23,6 +24,7 @@ from prefect.settings.models.flows import FlowsSettings
 from deployments.bootstrap.__main__ import main
 from deployments.bootstrap.automations import FOLDER, as_core, read_automations
 from deployments.local import ensure_prefect_server
+from deployments.local.prefect_server import TUNED_SETTINGS
 from deployments.local.processes import recorded, stop
 from tests.support.pool import REPOSITORY
 from tests.support.waiting import PATIENCE
@@ -93,13 +95,24 @@ def states(said: str) -> dict[str, str]:
 @pytest.fixture
 def server(database_url: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A Prefect server without anything on it: the addresses of its API and of its database."""
+    said: list[str] = []
     try:
-        api_url = ensure_prefect_server(tmp_path, database_url=database_url)
+        api_url = ensure_prefect_server(tmp_path, database_url=database_url, say=said.append)
+        assert any("make down" in line for line in said) and not (tmp_path / "postgres").exists()
         yield api_url, beside(database_url)
     finally:
         for record in recorded(tmp_path):
             stop(tmp_path, record)
         drop_beside(database_url)
+
+
+def assert_tuned(api_url: str) -> None:
+    """What local servers are started with has arrived; everything else here runs on one that has it too."""
+    server = httpx.get(f"{api_url}/admin/settings").raise_for_status().json()["server"]
+    assert server["services"]["task_run_recorder"]["read_batch_size"] == 100
+    assert server["services"]["event_persister"]["batch_size"] == 100
+    assert server["concurrency"]["lease_storage"] == TUNED_SETTINGS["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
+    assert server["analytics_enabled"] is False
 
 
 def rows(database: str) -> dict[str, list[str]]:
@@ -117,6 +130,8 @@ def test_a_server_gets_what_it_lacks_once_and_a_check_names_what_differs(
     bootstrap: Command, server: tuple[str, str], tmp_path: Path, database_url: str
 ) -> None:
     api_url, database = server
+    assert_tuned(api_url)
+    assert ensure_prefect_server(tmp_path) == api_url
     outputs = tmp_path / "outputs.json"
     outputs.write_text(json.dumps({name: {"value": given} for name, given in OUTPUTS.items()}))
     everything = ("--pool", "both", "--terraform-outputs", str(outputs), "--keys-as", "production")

@@ -125,6 +125,7 @@ class Installation:
         self._folder = data_folder
         # a job that never ends is waited for until the person cancels, however slow the machine: 200 s in the sandbox
         own = {"VISIBILITY_DATA_FOLDER": str(data_folder), "BRIGHTDATA_DEADLINE_SECONDS": "12000"}
+        own["PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS"] = "5"  # a resumed schedule waits for it: 60 by itself
         self._environment = {**os.environ, **own}
 
     @property

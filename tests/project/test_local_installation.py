@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -11,19 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
-import psycopg2
 import pytest
 
 from deployments.local import ensure_prefect_server, environment
 from deployments.local.environment import child_environment
 from deployments.local.network import free_port
-from deployments.local.prefect_server import TUNED_SETTINGS
 from deployments.local.processes import Recorded, is_alive, recorded, running, start, stop
 from deployments.local.worker import SIMULATED, ensure_worker
 from visibility.errors import ConfigurationError
@@ -166,35 +162,6 @@ def test_down_without_up_says_so(data_folder: Path):
     assert "Nothing was running" in local(data_folder, "down")
 
 
-@pytest.mark.slow
-def test_the_server_starts_on_a_given_postgres_with_the_tuned_settings(data_folder: Path, database_url: str):
-    said: list[str] = []
-    try:
-        api_url = ensure_prefect_server(data_folder, database_url=database_url, say=said.append)
-        with urllib.request.urlopen(f"{api_url}/admin/settings") as response:
-            services = json.load(response)["server"]
-        assert services["services"]["task_run_recorder"]["read_batch_size"] == 100
-        assert services["services"]["event_persister"]["batch_size"] == 100
-        assert services["concurrency"]["lease_storage"] == TUNED_SETTINGS["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
-        assert services["analytics_enabled"] is False
-        assert ensure_prefect_server(data_folder, say=said.append) == api_url
-        assert any("make down" in line for line in said)
-        assert not (data_folder / "postgres").exists()
-    finally:
-        for record in recorded(data_folder):
-            stop(data_folder, record)
-        drop_beside(database_url)
-
-
 def test_the_aws_command_line_of_prefect_starts():
     command = Path(sys.executable).with_name("prefect-aws")
     assert subprocess.run([command, "--help"], capture_output=True, check=False).returncode == 0
-
-
-def drop_beside(database_url: str) -> None:
-    connection = psycopg2.connect("postgresql://" + database_url.partition("://")[2])
-    connection.autocommit = True
-    name = connection.info.dbname
-    with connection.cursor() as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}_prefect" WITH (FORCE)')
-    connection.close()
