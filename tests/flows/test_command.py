@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from deployments.local.processes import WITH_DEFAULT_SIGNALS
 from flows.org_command import evaluate_org
 from sandbox.server import RunningSandbox
 from tests.support.command import (
@@ -323,8 +324,12 @@ def test_after_ctrl_c_the_same_command_continues(
         DATABASE_URL=database_url, PREFECT_API_URL=prefect_api, SANDBOX_URL=sandbox.url,
         PREFECT_LOCAL_STORAGE_PATH=str(tmp_path / "results"),
     )  # fmt: skip
-    command = [sys.executable, "-m", "flows.org_evaluation", "--org-file", str(NORTHWIND), "--sandbox",
-               "--time-scale", "60", "--run-date", DAY, "--json"]  # fmt: skip
+    # with signals as at a terminal: a shell that runs the suite in the background has SIGINT ignored
+    command = [
+        *(sys.executable, "-c", WITH_DEFAULT_SIGNALS),
+        *(sys.executable, "-m", "flows.org_evaluation", "--org-file", str(NORTHWIND), "--sandbox"),
+        *("--time-scale", "60", "--run-date", DAY, "--json"),
+    ]
     options: dict[str, Any] = {"cwd": REPOSITORY, "env": environment, "text": True}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     eventually(lambda: rows(database)["provider_jobs"] > 0 or process.poll() is not None)

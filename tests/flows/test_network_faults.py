@@ -154,7 +154,7 @@ def runs_of(database: Database, batch_id: UUID) -> str:
 @pytest.fixture
 def slow() -> Iterator[RunningSandbox]:
     """Simulated vendors whose LLM takes its time."""
-    with serve_in_thread(time_scale=300, llm_seconds=(15, 150)) as sandbox:
+    with serve_in_thread(time_scale=75, llm_seconds=(15, 150)) as sandbox:
         yield sandbox
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments.local import ensure_prefect_server, environment
+from deployments.local import ensure_prefect_server, environment, prefect_server
 from deployments.local.environment import child_environment
 from deployments.local.network import free_port
 from deployments.local.processes import Recorded, is_alive, recorded, running, start, stop
@@ -109,6 +109,29 @@ def test_a_broken_record_counts_as_nothing(data_folder: Path):
     (data_folder / "run").mkdir()
     (data_folder / "run" / "worker.json").write_text("{not json")
     assert running(data_folder, "worker") is None
+
+
+def test_a_port_that_is_taken_while_the_server_starts_is_passed_over(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also by somebody who answers nothing. What ends for another reason is not tried again."""
+    ends = ["timeit", "-n", "1", "-r", "1", "pass"]
+    free = free_port()
+    serves = ["http.server", str(free), "--bind", "127.0.0.1"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        attempts = iter([(taken.getsockname()[1], ends), (free, serves), (free_port(), ends)])
+
+        def start_next(data_folder: Path, *_: object) -> Recorded:
+            port, command = next(attempts)
+            return start(
+                data_folder, prefect_server.NAME, command, environment=dict(os.environ), url=f"http://127.0.0.1:{port}"
+            )
+
+        monkeypatch.setattr(prefect_server, "_start", start_next)
+        assert ensure_prefect_server(data_folder) == f"http://127.0.0.1:{free}/api"
+    stop(data_folder, recorded(data_folder)[0])
+    with pytest.raises(ConfigurationError, match="ended while starting"):
+        ensure_prefect_server(data_folder)
 
 
 def test_a_taken_port_is_passed_over():

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.local import sandbox_environment
 from deployments.local.processes import WITH_DEFAULT_SIGNALS
+from tests.support.waiting import PATIENCE
 from visibility.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -89,10 +90,9 @@ def serving(pool: str, environment: dict[str, str], log_file: Path) -> Iterator[
         )
         try:
             yield
-        finally:
             worker.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):  # Prefect's worker does not always end on SIGTERM
-                worker.wait(timeout=20)
+            worker.wait(timeout=PATIENCE)
+        finally:
             worker.kill()
             worker.wait()
             print(log_file.read_text())

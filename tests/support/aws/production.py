@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from sqlalchemy.engine import URL, make_url
 from deployments.local import sandbox_environment
 from deployments.local.network import free_port
 from deployments.local.prefect_server import TUNED_SETTINGS
+from deployments.local.processes import WITH_DEFAULT_SIGNALS
 from sandbox.server import RunningSandbox, serve_in_thread
 from tests.support import postgres
 from tests.support.aws.fake_ecs import WORKER_KEY, FakeEcs, serving_ecs
 from tests.support.aws.network import default_network, forget_everything
 from tests.support.pool import REPOSITORY
 from tests.support.terraform.run import apply, outputs_json
+from tests.support.waiting import PATIENCE
 from visibility.settings import Settings
 
 AUTH = "prefect:s3rver-auth-string"
@@ -96,19 +98,19 @@ class Production:
         }  # fmt: skip
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *container["command"]],
+                [sys.executable, "-c", WITH_DEFAULT_SIGNALS, sys.executable, "-m", *container["command"]],
                 env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:
             yield log_file
         finally:
             process.send_signal(signal.SIGTERM)
-            # Prefect's worker does not always end on SIGTERM; ECS, too, kills it then, and its runs go on
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=20)
-            process.kill()
-            process.wait()
-            print(log_file.read_text()[-20_000:])
+            try:
+                process.wait(timeout=PATIENCE)
+            finally:
+                process.kill()
+                process.wait()
+                print(log_file.read_text()[-20_000:])
 
 
 @contextmanager
