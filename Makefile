@@ -46,7 +46,7 @@ test: .venv/ready ## Run all tests (real Postgres, real HTTP, real Prefect; no k
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: .venv/ready ## Kill and disturb many more evaluations than the suite does (about 40 minutes)
-	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) tests/integration/providers/test_killed.py tests/infrastructure/test_ecs.py $(ARGS)
+	@CHAOS_ROUNDS=10 $(BIN)/python -m pytest -n 2 $(addprefix tests/flows/test_,$(CHAOS)) tests/integration/providers/test_killed.py $(addprefix tests/infrastructure/test_,ecs.py local_production.py) $(ARGS)
 
 check: .venv/ready .venv/checkov/ready ## Format, lint, types, import rules, lengths; image, compose file, workflows, Terraform
 	$(BIN)/ruff format --check .

@@ -190,7 +190,7 @@ async def test_waiting_sees_every_page_outlives_a_silent_api_and_deleted_runs(
             while progress.done < 4:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.05)
             await end(runs[0], Failed(message="Flow run encountered an exception: ValueError: the secret is 12"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 seen = await waiting
         assert set(seen) == {run.id for run in runs} - {runs[1].id}
         assert pool_runs.reason_of_run(seen[runs[0].id]) == "Unexpected ValueError; the log of its flow run says more."

@@ -204,6 +204,8 @@ class Operator:
             },
             "blocks/catalog": {f"{one._block_type_name} {one.get_description()}" for one in TYPES},
         }
+        if "CHAOS_ROUNDS" not in os.environ:  # ten seconds of CPU each
+            pages = {page: expected for page, expected in pages.items() if page.startswith(("runs", "blocks"))}
         url = self.up.url("prefect-server")
         assert {page: missing_on(browser, f"{url}/{page}", expected) for page, expected in pages.items()} == {
             page: set() for page in pages

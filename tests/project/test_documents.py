@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -41,14 +42,33 @@ def python_commands() -> list[tuple[str, str]]:
     return found
 
 
+# All commands in one process, which imports once what they share
+HELP = """
+import contextlib, io, json, runpy, sys
+said = {}
+for command in json.loads(sys.argv[1]):
+    module, *subcommand = command.split()
+    sys.argv = [module, *subcommand, "--help"]
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    out.flush()
+    said[command] = out.buffer.getvalue().decode()
+print(json.dumps(said))
+"""
+
+
 @cache
-def help_of(command: str) -> str:
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+def helps() -> dict[str, str]:
+    """Return what each command of the documents says of itself."""
+    asked = json.dumps(sorted({command for command, _ in python_commands()}))
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     result = subprocess.run(
-        [sys.executable, "-m", *command.split(), "--help"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", HELP, asked], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    found: dict[str, str] = json.loads(result.stdout)
+    return found
 
 
 def setting_names() -> list[str]:
@@ -74,7 +94,8 @@ def test_every_python_command_of_the_documents_explains_itself(command: str):
     options = {
         option for other, rest in python_commands() if other == command for option in re.findall(r"--[a-z-]+", rest)
     }
-    assert {option for option in options if option not in help_of(command)} == set()
+    assert helps()[command]
+    assert {option for option in options if option not in helps()[command]} == set()
 
 
 def test_every_query_of_the_documents_runs_on_the_current_schema(database: Database):
