@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
@@ -138,7 +139,12 @@ class Story:
         assert self.batches("Spot") == {("completed", ANSWERS)}
 
     async def vanished_unheard(self) -> None:
-        told = await self.disturbed("Vanished", lambda task: self.up.aws.kill(task, heard=False))
+        async def kill(task: Task) -> None:
+            """Once its first heartbeat has arrived: who dies before is found by the automation of stuck runs, later."""
+            await eventually_beside(lambda: self.heartbeats(task) > 0)
+            self.up.aws.kill(task, heard=False)
+
+        told = await self.disturbed("Vanished", kill)
         assert told.run.state_name == "Crashed" and "heartbeats" in told.message, (told, told.message)
         await self.alerted(told.run)
 
@@ -290,6 +296,14 @@ class Story:
             content = found.model_dump(mode="json", include=set(AutomationCore.model_fields) - {"owner_resource"})
             content["trigger"]["within"] = seconds
             await self.client.update_automation(found.id, AutomationCore.model_validate(content))
+
+    def heartbeats(self, task: Task) -> int:
+        """Return how many heartbeats of the task's flow run are stored at the server."""
+        run = f"prefect.flow-run.{task.environment['PREFECT__FLOW_RUN_ID']}"
+        wanted = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [run]}}}
+        user, _, password = AUTH.partition(":")
+        found = httpx.post(f"{self.up.api_url}/events/filter", json=wanted, auth=(user, password), timeout=30)
+        return int(found.raise_for_status().json()["total"])
 
     def jobs(self, org_id: UUID) -> int:
         query = """
