@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-    minutes = {item.path for item in items if item.get_closest_marker("timeout")}
+    minutes = {item.path for item in items if (own := item.get_closest_marker("timeout")) and own.args[0] > 60}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in minutes, item.path not in slow))
 

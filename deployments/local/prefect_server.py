@@ -8,7 +8,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 from deployments.local.environment import child_environment, configured_api_url
 from deployments.local.network import HOST, answers, free_port, listens
-from deployments.local.processes import Recorded, Say, running, say_on_stderr, start, starting, wait_until_healthy
+from deployments.local.processes import (
+    Recorded,
+    Say,
+    running,
+    say_on_stderr,
+    start,
+    starting,
+    stop,
+    wait_until_healthy,
+)
 from visibility.errors import ConfigurationError
 
 NAME = "prefect-server"
@@ -56,9 +65,10 @@ def ensure_prefect_server(data_folder: Path, *, database_url: str | None = None,
             _wait_for(record, say)
         except ConfigurationError:
             port = urlsplit(record.url or "").port
-            if free_port(port) == port:
+            if listens(record.pid, port) or free_port(port) == port:
                 raise
             # another process has taken the port between our look at it and our server's
+            stop(data_folder, record)
             record = _start(data_folder, database_url, say)
             _wait_for(record, say)
     return f"{record.url}/api"

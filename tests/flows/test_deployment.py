@@ -213,7 +213,7 @@ def test_a_cancelled_flow_run_is_one_alert_and_its_batch_says_so(run: Run) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.long  # the same night is evaluated as tasks of ECS in every run of the suite
+@pytest.mark.long  # the suite evaluates the same night as tasks of ECS, where there is Terraform
 def test_a_night_started_by_the_command_line_has_its_shard_run_beside_it_on_a_process_worker(
     run: Run, tmp_path: Path
 ) -> None:

@@ -108,7 +108,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 def assert_tuned(api_url: str) -> None:
     """What local servers are started with has arrived; everything else here runs on one that has it too."""
-    server = httpx.get(f"{api_url}/admin/settings").raise_for_status().json()["server"]
+    server = httpx.get(f"{api_url}/admin/settings", timeout=PATIENCE).raise_for_status().json()["server"]
     assert server["services"]["task_run_recorder"]["read_batch_size"] == 100
     assert server["services"]["event_persister"]["batch_size"] == 100
     assert server["concurrency"]["lease_storage"] == TUNED_SETTINGS["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]

@@ -50,24 +50,28 @@ for command in json.loads(sys.argv[1]):
     module, *subcommand = command.split()
     sys.argv = [module, *subcommand, "--help"]
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    status = 0
+    with contextlib.redirect_stdout(out):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            status = ended.code or 0
     out.flush()
-    said[command] = out.buffer.getvalue().decode()
+    said[command] = (status, out.buffer.getvalue().decode())
 print(json.dumps(said))
 """
 
 
 @cache
-def helps() -> dict[str, str]:
-    """Return what each command of the documents says of itself."""
+def helps() -> dict[str, tuple[object, str]]:
+    """Return the exit status of each command of the documents, and what it says of itself."""
     asked = json.dumps(sorted({command for command, _ in python_commands()}))
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     result = subprocess.run(
         [sys.executable, "-c", HELP, asked], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    found: dict[str, str] = json.loads(result.stdout)
+    found: dict[str, tuple[object, str]] = json.loads(result.stdout)
     return found
 
 
@@ -94,8 +98,9 @@ def test_every_python_command_of_the_documents_explains_itself(command: str):
     options = {
         option for other, rest in python_commands() if other == command for option in re.findall(r"--[a-z-]+", rest)
     }
-    assert helps()[command]
-    assert {option for option in options if option not in helps()[command]} == set()
+    status, said = helps()[command]
+    assert status == 0 and said
+    assert {option for option in options if option not in said} == set()
 
 
 def test_every_query_of_the_documents_runs_on_the_current_schema(database: Database):

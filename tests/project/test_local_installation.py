@@ -134,6 +134,27 @@ def test_a_port_that_is_taken_while_the_server_starts_is_passed_over(
         ensure_prefect_server(data_folder)
 
 
+def test_a_server_that_has_its_port_and_does_not_get_healthy_is_left_alone_and_told_of(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Nobody else has its port: a second one beside it would work on the same database."""
+    port = free_port()
+    listens = ["timeit", "-n", "1", "-r", "1", "-s", f"import socket; s = socket.create_server(('127.0.0.1', {port}))"]
+    started = []
+
+    def start_once(data_folder: Path, *_: object) -> Recorded:
+        command = [*listens, "import time; time.sleep(60)"]
+        url = f"http://127.0.0.1:{port}"
+        started.append(start(data_folder, prefect_server.NAME, command, environment=dict(os.environ), url=url))
+        return started[-1]
+
+    monkeypatch.setattr(prefect_server, "_start", start_once)
+    monkeypatch.setattr(prefect_server, "START_TIMEOUT_SECONDS", 3)
+    with pytest.raises(ConfigurationError, match="is not healthy"):
+        ensure_prefect_server(data_folder)
+    assert len(started) == 1 and running(data_folder, prefect_server.NAME) == started[0]
+
+
 def test_a_taken_port_is_passed_over():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PATIENCE = 150  # seconds; half of what a test has: a process that starts beside four others on two cores may need 60
+PATIENCE = 150  # seconds; a quarter of what a test has: a process that starts beside others on two cores may need 60
 
 
 def eventually(happened: Callable[[], T], seen: Callable[[], object] = str, *, every: float = 0.1) -> T:
@@ -25,4 +25,8 @@ def eventually(happened: Callable[[], T], seen: Callable[[], object] = str, *, e
 
 async def eventually_beside(happened: Callable[[], T], seen: Callable[[], object] = str, *, every: float = 0.1) -> T:
     """The same while other coroutines go on: what is asked for is asked in another thread."""
-    return await asyncio.to_thread(eventually, happened, seen, every=every)
+    deadline = time.monotonic() + PATIENCE
+    while not (value := await asyncio.to_thread(happened)):
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {seen()}"
+        await asyncio.sleep(every)
+    return value

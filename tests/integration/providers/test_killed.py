@@ -82,7 +82,7 @@ def test_a_real_process_is_killed_at_random_steps(shop: Shop, database_url: str,
         started = time.monotonic()
         ended = subprocess.run([*command, str(batch_id), str(last)], capture_output=True, text=True, timeout=PATIENCE)
         assert ended.returncode in ((0, -signal.SIGKILL) if last else (0,)), ended.stderr
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 55
     shop.check_complete(batch_id)
 
 
